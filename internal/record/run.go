@@ -1,0 +1,104 @@
+package record
+
+import (
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/verdict"
+)
+
+// Run is run.json: an immutable account of one execution of a suite.
+type Run struct {
+	// ID is the hash of everything that determines the run: suite, dataset, snapshots, scorers, seed, version.
+	ID       string     `json:"id"`
+	Telltale string     `json:"telltale"` // version that wrote the file
+	Suite    SuiteRef   `json:"suite"`
+	Dataset  DatasetRef `json:"dataset"`
+	Seed     int64      `json:"seed"`
+	Repeats  int        `json:"samples_per_case"`
+
+	Snapshots []Snapshot        `json:"snapshots"`
+	Scorers   map[string]string `json:"scorers"` // metric name → signature
+	Summary   Summary           `json:"summary"`
+	Metrics   map[string]Metric `json:"metrics"`
+	Gate      Gate              `json:"gate"`
+	Warnings  []string          `json:"warnings,omitempty"`
+	Times     Times             `json:"times"`
+}
+
+// SuiteRef names the suite file and the hash of its resolved content.
+type SuiteRef struct {
+	Path        string `json:"path"`
+	Description string `json:"description,omitempty"`
+	Hash        string `json:"hash"`
+}
+
+// DatasetRef says which cases were read: the hash of all of them, how many there were, and how
+// many were kept after filters and sampling.
+type DatasetRef struct {
+	Hash  string `json:"hash"`
+	Rows  int    `json:"rows"`
+	Cases int    `json:"cases"`
+}
+
+// Summary counts samples by verdict and totals what they used.
+type Summary struct {
+	Planned   int `json:"planned"`
+	Finished  int `json:"finished"`
+	Passed    int `json:"passed"`
+	Failed    int `json:"failed"`
+	Errored   int `json:"errored"`
+	Undecided int `json:"undecided"`
+	// Cached counts samples answered from telltale's cache.
+	Cached int   `json:"cached,omitempty"`
+	Tokens Usage `json:"tokens"`
+	// Cost in US dollars of the samples whose price is known; Unpriced counts the others.
+	Cost     float64 `json:"cost"`
+	Unpriced int     `json:"unpriced,omitempty"`
+	// Stopped says why the run ended before every sample was finished; empty when it did not.
+	Stopped string `json:"stopped,omitempty"`
+	// Errors counts error reasons.
+	Errors map[string]int `json:"errors,omitempty"`
+	// CriticalFailed lists critical cases that did not pass, at most 100 of them.
+	CriticalFailed []string `json:"critical_failed,omitempty"`
+	// CriticalUnproved counts critical samples with no Pass: failed, errored, undecided or never run.
+	CriticalUnproved int `json:"critical_unproved,omitempty"`
+}
+
+// Metric is one aggregated number. Mean is nil when there was nothing to aggregate.
+type Metric struct {
+	// Kind is rate (share of n, Wilson interval), mean (clustered standard error, t interval), ratio
+	// (Σvalue/Σweight, clustered) or corpus (from summed statistics, grouped jackknife).
+	Kind   string   `json:"kind"`
+	Mean   *float64 `json:"mean"`
+	Stderr *float64 `json:"stderr"`
+	Low    *float64 `json:"low"`
+	High   *float64 `json:"high"`
+	// N is the number of observations: samples, or for a ratio its total weight.
+	N int `json:"n"`
+	// Count is Σvalue of a rate or a ratio: the numerator.
+	Count *float64 `json:"count,omitempty"`
+	// Clusters is the number of independent groups behind the standard error.
+	Clusters int `json:"clusters"`
+	// Missing counts samples that should have contributed and did not, because of an error.
+	Missing   int                 `json:"missing,omitempty"`
+	Unit      string              `json:"unit,omitempty"`
+	Quantiles map[string]*float64 `json:"quantiles,omitempty"` // p50, p95, p99 where they mean something
+	Signature string              `json:"signature"`
+}
+
+// Gate is the decision on the run with each of its parts.
+type Gate struct {
+	verdict.Decision
+	Checks []verdict.Decision `json:"checks"`
+}
+
+// Times holds everything in run.json that may differ between two runs of a deterministic provider.
+type Times struct {
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+	// Seconds is the wall time spent, over all sittings of a resumed run.
+	Seconds float64 `json:"seconds"`
+	// Throughput is finished samples per second of wall time.
+	Throughput float64 `json:"samples_per_second"`
+	Resumed    int     `json:"resumed,omitempty"` // how often the run was resumed
+}
