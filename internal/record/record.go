@@ -77,6 +77,11 @@ type Measure struct {
 	Weight float64 `json:"weight,omitempty"`
 	// Stats are the additive sufficient statistics of a corpus metric such as BLEU.
 	Stats []float64 `json:"stats,omitempty"`
+	// Kind says how samples combine: "rate" (Value is 0 or 1), "mean" (also when empty), "ratio"
+	// (Σvalue/Σweight), or "corpus/NAME": Stats are summed and the finisher NAME makes the number.
+	Kind string `json:"kind,omitempty"`
+	// Unit is the measure's unit: s, usd, tokens…; empty for shares and scores.
+	Unit string `json:"unit,omitempty"`
 }
 
 // W returns the weight, 1 when unset.

@@ -20,9 +20,11 @@ type Run struct {
 	Scorers   map[string]string `json:"scorers"` // metric name → signature
 	Summary   Summary           `json:"summary"`
 	Metrics   map[string]Metric `json:"metrics"`
-	Gate      Gate              `json:"gate"`
-	Warnings  []string          `json:"warnings,omitempty"`
-	Times     Times             `json:"times"`
+	// BySnapshot holds the metrics of each snapshot by its id, when the run has more than one.
+	BySnapshot map[string]map[string]Metric `json:"by_snapshot,omitempty"`
+	Gate       Gate                         `json:"gate"`
+	Warnings   []string                     `json:"warnings,omitempty"`
+	Times      Times                        `json:"times"`
 }
 
 // SuiteRef names the suite file and the hash of its resolved content.

@@ -1,0 +1,99 @@
+// Package scorer judges answers: each kind of assertion a suite can ask for is a Kind that builds
+// a Scorer from its parameters.
+//
+// A Scorer sees one answer and says how good it is, or that it could not tell. It is not for
+// combining judgements over samples; that is package metric's work. An error is neither a pass nor
+// a failure, and no kind may be built without the parameters it needs.
+package scorer
+
+import (
+	"context"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/record"
+)
+
+// Input is one answer with what it answers.
+type Input struct {
+	Vars     map[string]any
+	Prompt   string
+	Messages []record.Message
+	Metadata map[string]any
+	Response *record.Response
+}
+
+// Result is a judgement or a measurement.
+type Result struct {
+	// Value is the score: 1 or 0 for a yes-or-no kind, 0 to 1 for a graded one, or the measured
+	// quantity in its unit. NaN is turned into an error.
+	Value float64
+	// Pass is nil when there is nothing to judge by (a metric without a threshold).
+	Pass *bool
+	// Reason explains the outcome either way in one sentence with the deciding value, for it is
+	// also shown when a not- prefix turns a pass into a failure.
+	Reason string
+	Detail any
+	// Measures are what the sample adds to the run's metrics; empty means Value under the
+	// assertion's own metric name. A Metric that starts with "." is appended to that name.
+	Measures []record.Measure
+}
+
+// Scorer judges one answer. It is safe for concurrent use. An error means that it could not judge.
+type Scorer interface {
+	Score(ctx context.Context, in *Input) (Result, error)
+}
+
+// Func is a Scorer made of a function.
+type Func func(ctx context.Context, in *Input) (Result, error)
+
+// Score calls f.
+func (f Func) Score(ctx context.Context, in *Input) (Result, error) { return f(ctx, in) }
+
+// Need says whether a parameter must be given.
+type Need uint8
+
+// The three answers. The zero value refuses the parameter.
+const (
+	Forbidden Need = iota
+	Optional
+	Required
+)
+
+// Spec is what a Kind is built from. All templates in it have been rendered.
+type Spec struct {
+	Pos       config.Pos
+	Value     any
+	ValuePos  config.Pos
+	Threshold *float64
+	Config    config.Object
+	// Dir is the suite's folder, against which paths are resolved.
+	Dir string
+}
+
+// Kind is one type of assertion.
+type Kind struct {
+	Name    string
+	Aliases []string
+	Summary string // one line for docs and --help
+	// Version changes whenever the same input may get another number. It is part of the signature.
+	Version string
+	// Convention is the rest of the recipe, such as a sacreBLEU signature; may be empty.
+	Convention string
+	Value      Need
+	// ValueIsReference says that Value is the case's expected answer and therefore data, not
+	// recipe: it stays out of the signature.
+	ValueIsReference bool
+	Threshold        Need
+	// Default is the threshold that stands when none is given; nil means unjudged.
+	Default *float64
+	// Continuous says that Value is a graded or measured quantity, not 0 or 1: its metric is a
+	// mean, not a rate.
+	Continuous bool
+	// Unit of a measured quantity: s, usd, tokens, words…; empty for scores.
+	Unit string
+	// Timed says that the judgement depends on when the answer was made, so that a cached answer will not do.
+	Timed bool
+	// Build makes the Scorer. It reads Config with a strict config.Reader and calls Finish, and
+	// returns *config.Error or config.Errors for a user's mistake.
+	Build func(Spec) (Scorer, error)
+}
