@@ -14,6 +14,9 @@ type Suite struct {
 	Prompts     []Prompt
 	Providers   []Provider
 	Tests       []Tests
+	// Default is what every case has besides its own: variables, assertions, threshold, metadata,
+	// tags. Merge adds it to a case.
+	Default Test
 	// Samples is the number of answers per case (repeats), at least 1.
 	Samples int
 	Seed    int64
@@ -33,13 +36,23 @@ type Prompt struct {
 	Label    string
 	Text     string
 	Messages []PromptMessage
+	// Examples are few-shot examples: the template variable "examples", and what a message with
+	// Each is repeated for.
+	Examples []any
 }
 
-// PromptMessage is one templated chat message.
+// PromptMessage is one templated chat message. When Each is set it stands for a pair of messages per
+// example instead: User and Assistant are rendered with the example's own keys as variables.
 type PromptMessage struct {
 	Role  string
 	Text  string
 	Parts []PromptPart
+	Each  *ExamplePair
+}
+
+// ExamplePair is how an example becomes a question and an answer.
+type ExamplePair struct {
+	User, Assistant string
 }
 
 // PromptPart is a templated text or image URL.
@@ -86,6 +99,41 @@ type Test struct {
 	Tags        []string
 	Group       string
 	Critical    bool
+	// Prefix and Suffix are put around the prompt.
+	Prefix, Suffix string
+	// NoDefaults leaves the default assertions out.
+	NoDefaults bool
+	keepLists  bool
+}
+
+// Merge returns t with the defaults it does not override: own variables and metadata win key by
+// key, assertions and tags are added to, the default assertions first.
+func (t Test) Merge(def *Test) Test {
+	t.Vars = mergeMaps(def.Vars, t.Vars)
+	t.Metadata = mergeMaps(def.Metadata, t.Metadata)
+	if !t.NoDefaults && len(def.Assert) > 0 {
+		t.Assert = append(append(make([]Assertion, 0, len(def.Assert)+len(t.Assert)), def.Assert...), t.Assert...)
+	}
+	if len(def.Tags) > 0 {
+		t.Tags = append(append([]string(nil), def.Tags...), t.Tags...)
+	}
+	if t.Threshold == nil {
+		t.Threshold = def.Threshold
+	}
+	if t.Description == "" {
+		t.Description = def.Description
+	}
+	if t.Group == "" {
+		t.Group = def.Group
+	}
+	if t.Prefix == "" {
+		t.Prefix = def.Prefix
+	}
+	if t.Suffix == "" {
+		t.Suffix = def.Suffix
+	}
+	t.Critical = t.Critical || def.Critical
+	return t
 }
 
 // Assertion asks one scorer for a judgement.

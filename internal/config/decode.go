@@ -1,0 +1,510 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// maxDepth bounds how deeply values may be nested; an alias inside its own anchor would nest for ever.
+const maxDepth = 200
+
+// maxNodes bounds how many nodes one file may have after its aliases are followed, so that a few
+// nested aliases cannot fill the memory.
+const maxNodes = 2_000_000
+
+// decoder turns YAML into Go values strictly. It goes on after a mistake, so that all of a file's
+// mistakes are reported together, each with its place.
+type decoder struct {
+	file   string
+	params *params
+	errs   Errors
+	nodes  int
+	depth  int
+	// line, when set, is the line of every place: the text is one row of a larger file.
+	line int
+	// anchors holds what each anchor stands for.
+	anchors map[string]ast.Node
+}
+
+// customNode is a type that reads itself, for keys that take several shapes.
+type customNode interface {
+	decodeNode(d *decoder, n ast.Node, p Pos)
+}
+
+// parseYAML parses one document. JSON is YAML, so .json files are read by it too.
+func (d *decoder) parseYAML(data []byte) (ast.Node, bool) {
+	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		e := &Error{Pos: Pos{File: d.file}, Problem: "invalid YAML: " + err.Error()}
+		if syntax, ok := errors.AsType[yaml.Error](err); ok {
+			if tk := syntax.GetToken(); tk != nil && tk.Position != nil {
+				e.Line, e.Column = tk.Position.Line, tk.Position.Column
+			}
+			e.Problem = "invalid YAML: " + syntax.GetMessage()
+		}
+		d.errs = append(d.errs, e)
+		return nil, false
+	}
+	var body ast.Node
+	for _, doc := range f.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if body != nil {
+			p := d.pos(doc.Body, Pos{})
+			d.errs = append(d.errs, Errorf(p, "a second document in one file: want one"))
+			return nil, false
+		}
+		body = doc.Body
+	}
+	if body != nil {
+		d.anchors = map[string]ast.Node{}
+		ast.Walk(anchorVisitor(d.anchors), body)
+	}
+	if body == nil {
+		d.errs = append(d.errs, Errorf(Pos{File: d.file}, "the file is empty"))
+		return nil, false
+	}
+	return body, true
+}
+
+// anchorVisitor collects what each anchor stands for.
+type anchorVisitor map[string]ast.Node
+
+func (v anchorVisitor) Visit(n ast.Node) ast.Visitor {
+	if a, ok := n.(*ast.AnchorNode); ok {
+		v[a.Name.GetToken().Value] = a.Value
+	}
+	return v
+}
+
+// pos gives p the place of n and keeps p's key.
+func (d *decoder) pos(n ast.Node, p Pos) Pos {
+	p.File = d.file
+	if d.line > 0 {
+		p.Line, p.Column = d.line, 0
+		return p
+	}
+	if n == nil {
+		return p
+	}
+	// A mapping's own token is the colon after its first key; a user looks for the key.
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if !m.IsFlowStyle && len(m.Values) > 0 {
+			return d.pos(m.Values[0].Key, p)
+		}
+	case *ast.MappingValueNode:
+		return d.pos(m.Key, p)
+	}
+	if tk := n.GetToken(); tk != nil && tk.Position != nil {
+		p.Line, p.Column = tk.Position.Line, tk.Position.Column
+	}
+	return p
+}
+
+func (d *decoder) fail(p Pos, value, problem, want string) {
+	d.errs = append(d.errs, &Error{Pos: p, Value: value, Problem: problem, Want: want})
+}
+
+// resolve strips anchors, tags and comments and follows aliases.
+func (d *decoder) resolve(n ast.Node) ast.Node {
+	for depth := 0; depth < 100; depth++ {
+		switch v := n.(type) {
+		case *ast.AnchorNode:
+			n = v.Value
+		case *ast.AliasNode:
+			name := v.Value.GetToken().Value
+			target, ok := d.anchors[name]
+			if !ok {
+				d.fail(d.pos(n, Pos{}), "*"+name, "this alias has no anchor", "an anchor &"+name)
+				return nil
+			}
+			n = target
+		case *ast.TagNode:
+			n = v.Value
+		default:
+			return n
+		}
+	}
+	d.fail(d.pos(n, Pos{}), "", "aliases are nested too deeply", "")
+	return nil
+}
+
+// enter counts a level of nesting until the returned function is called; ok is false beyond the bound.
+func (d *decoder) enter(n ast.Node, p Pos) (leave func(), ok bool) {
+	d.depth++
+	if d.depth == maxDepth {
+		d.fail(d.pos(n, p), "", fmt.Sprintf("values are nested more than %d deep", maxDepth), "")
+	}
+	return func() { d.depth-- }, d.depth < maxDepth && d.spend(n, p)
+}
+
+// spend counts a node and says whether the file is still within bounds.
+func (d *decoder) spend(n ast.Node, p Pos) bool {
+	d.nodes++
+	if d.nodes == maxNodes {
+		d.fail(d.pos(n, p), "", fmt.Sprintf("the file expands to more than %d values", maxNodes), "")
+	}
+	return d.nodes < maxNodes
+}
+
+type field struct {
+	key   string
+	pos   Pos // of the key
+	value ast.Node
+}
+
+// fields lists a mapping's keys in order, merges << in, and reports duplicate keys.
+func (d *decoder) fields(n ast.Node, p Pos) ([]field, bool) {
+	n = d.resolve(n)
+	var values []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		values = m.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{m}
+	default:
+		return nil, false
+	}
+	seen := map[string]Pos{}
+	var own, merged []field
+	for _, v := range values {
+		if v.Key.IsMergeKey() {
+			merged = append(merged, d.mergedFields(v.Value, p)...)
+			continue
+		}
+		key := v.Key.GetToken().Value
+		f := field{key: key, pos: d.pos(v.Key, p.At(key)), value: v.Value}
+		if first, dup := seen[key]; dup {
+			d.fail(f.pos, "", fmt.Sprintf("duplicate key %q, first given at line %d", key, first.Line), "each key once")
+			continue
+		}
+		seen[key] = f.pos
+		own = append(own, f)
+	}
+	for _, f := range merged {
+		if _, overridden := seen[f.key]; !overridden {
+			seen[f.key] = f.pos
+			own = append(own, f)
+		}
+	}
+	return own, true
+}
+
+func (d *decoder) mergedFields(n ast.Node, p Pos) []field {
+	n = d.resolve(n)
+	leave, ok := d.enter(n, p)
+	defer leave()
+	if !ok {
+		return nil
+	}
+	if list, ok := n.(*ast.SequenceNode); ok {
+		var all []field
+		for _, item := range list.Values {
+			all = append(all, d.mergedFields(item, p)...)
+		}
+		return all
+	}
+	if n == nil {
+		return nil
+	}
+	fs, ok := d.fields(n, p)
+	if !ok {
+		d.fail(d.pos(n, p), "", "<< merges something that is not a mapping", "an alias of a mapping")
+	}
+	return fs
+}
+
+// text returns a scalar as written, with parameters filled; plain says that it was not quoted.
+func (d *decoder) text(n ast.Node, p Pos) (s string, plain, filled, ok bool) {
+	switch v := d.resolve(n).(type) {
+	case *ast.StringNode:
+		s, filled = d.params.expand(d, d.pos(n, p), v.Value)
+		return s, v.GetToken().Type == token.StringType, filled, true
+	case *ast.LiteralNode:
+		s, filled = d.params.expand(d, d.pos(n, p), v.Value.Value)
+		return s, false, filled, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return v.GetToken().Value, true, false, true
+	}
+	return "", false, false, false
+}
+
+// any decodes a value whose shape is not known here.
+func (d *decoder) any(n ast.Node, p Pos) any {
+	n = d.resolve(n)
+	if n == nil {
+		return nil
+	}
+	leave, ok := d.enter(n, p)
+	defer leave()
+	if !ok {
+		return nil
+	}
+	switch v := n.(type) {
+	case *ast.NullNode:
+		return nil
+	case *ast.BoolNode:
+		return v.Value
+	case *ast.IntegerNode:
+		switch i := v.Value.(type) {
+		case int64:
+			return i
+		case uint64:
+			if i <= math.MaxInt64 {
+				return int64(i)
+			}
+			return i
+		default:
+			return v.GetToken().Value
+		}
+	case *ast.FloatNode:
+		return v.Value
+	case *ast.InfinityNode, *ast.NanNode:
+		d.fail(d.pos(n, p), n.GetToken().Value, "not a finite number", "a number")
+		return nil
+	case *ast.SequenceNode:
+		out := make([]any, len(v.Values))
+		for i, item := range v.Values {
+			out[i] = d.any(item, d.pos(item, p.At(fmt.Sprintf("[%d]", i))))
+		}
+		return out
+	case *ast.MappingNode, *ast.MappingValueNode:
+		fs, _ := d.fields(n, p)
+		out := make(map[string]any, len(fs))
+		for _, f := range fs {
+			out[f.key] = d.any(f.value, f.pos)
+		}
+		return out
+	default:
+		s, plain, filled, _ := d.text(n, p)
+		switch {
+		case plain && filled:
+			return retype(s)
+		case plain && exponent.MatchString(s):
+			f, err := strconv.ParseFloat(s, 64)
+			if err != nil {
+				d.fail(d.pos(n, p), s, "out of range", "a finite number")
+			}
+			return f
+		}
+		return s
+	}
+}
+
+// exponent matches the numbers that YAML 1.2 knows and the YAML library takes for text, such as 1e-3.
+var exponent = regexp.MustCompile(`^[-+]?[0-9]+[eE][-+]?[0-9]+$`)
+
+// retype gives a filled-in plain scalar the type it would have had if it had been written out.
+func retype(s string) any {
+	if i, err := strconv.ParseInt(s, 10, 64); err == nil && strconv.FormatInt(i, 10) == s {
+		return i
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil && strings.ContainsAny(s, ".") && !math.IsInf(f, 0) && !math.IsNaN(f) {
+		return f
+	}
+	switch s {
+	case "true":
+		return true
+	case "false":
+		return false
+	}
+	return s
+}
+
+// object decodes a mapping into an Object.
+func (d *decoder) object(n ast.Node, p Pos) Object {
+	o := Object{Pos: d.pos(n, p), Map: map[string]any{}, Keys: map[string]Pos{}}
+	if _, null := d.resolve(n).(*ast.NullNode); null {
+		return o
+	}
+	fs, ok := d.fields(n, p)
+	if !ok {
+		d.fail(d.pos(n, p), d.show(n), "not a mapping", "a mapping of keys to values")
+		return o
+	}
+	for _, f := range fs {
+		o.Map[f.key] = d.any(f.value, f.pos)
+		o.Keys[f.key] = f.pos
+	}
+	return o
+}
+
+// show returns a node as a user would recognise it in a message.
+func (d *decoder) show(n ast.Node) string {
+	switch v := d.resolve(n).(type) {
+	case nil, *ast.NullNode:
+		return "null"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "{…}"
+	case *ast.SequenceNode:
+		return fmt.Sprintf("[…%d items]", len(v.Values))
+	case *ast.LiteralNode:
+		return v.Value.Value
+	default:
+		return v.GetToken().Value
+	}
+}
+
+// into decodes n into v, a settable value, by v's type. Structs use their json tags; a field of
+// type Pos named Pos gets the place of the mapping.
+func (d *decoder) into(n ast.Node, p Pos, v reflect.Value) {
+	if n == nil {
+		return
+	}
+	leave, ok := d.enter(n, p)
+	defer leave()
+	if !ok {
+		return
+	}
+	if c, ok := v.Addr().Interface().(customNode); ok {
+		c.decodeNode(d, n, p)
+		return
+	}
+	node := d.resolve(n)
+	if node == nil {
+		return
+	}
+	if _, null := node.(*ast.NullNode); null && v.Kind() != reflect.Interface {
+		return // a key without a value is a key not given
+	}
+	at := d.pos(n, p)
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.into(n, p, v.Elem())
+	case reflect.Interface:
+		if got := d.any(n, p); got != nil {
+			v.Set(reflect.ValueOf(got))
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[Object]() {
+			v.Set(reflect.ValueOf(d.object(n, p)))
+			return
+		}
+		d.structInto(n, p, v)
+	case reflect.Map:
+		fs, ok := d.fields(n, p)
+		if !ok {
+			d.fail(at, d.show(n), "not a mapping", "a mapping")
+			return
+		}
+		v.Set(reflect.MakeMapWithSize(v.Type(), len(fs)))
+		for _, f := range fs {
+			e := reflect.New(v.Type().Elem()).Elem()
+			d.into(f.value, f.pos, e)
+			v.SetMapIndex(reflect.ValueOf(f.key), e)
+		}
+	case reflect.Slice:
+		list, ok := node.(*ast.SequenceNode)
+		if !ok {
+			d.fail(at, d.show(n), "not a list", "a list")
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), len(list.Values), len(list.Values)))
+		for i, item := range list.Values {
+			d.into(item, p.At(fmt.Sprintf("[%d]", i)), v.Index(i))
+		}
+	default:
+		d.scalarInto(n, at, v)
+	}
+}
+
+func (d *decoder) structInto(n ast.Node, p Pos, v reflect.Value) {
+	fs, ok := d.fields(n, p)
+	if !ok {
+		d.fail(d.pos(n, p), d.show(n), "not a mapping", "a mapping with the keys "+strings.Join(jsonKeys(v.Type()), ", "))
+		return
+	}
+	if pf := v.FieldByName("Pos"); pf.IsValid() && pf.Type() == reflect.TypeFor[Pos]() {
+		pf.Set(reflect.ValueOf(d.pos(n, p)))
+	}
+	index := map[string]int{}
+	for i := range v.NumField() {
+		if key := jsonKey(v.Type().Field(i)); key != "" {
+			index[key] = i
+		}
+	}
+	for _, f := range fs {
+		i, known := index[f.key]
+		if !known {
+			if why, promptfoo := unsupportedKey(v.Type(), f.key); promptfoo {
+				d.params.unsupported = append(d.params.unsupported, &Error{Pos: f.pos, Problem: why})
+				continue
+			}
+			d.errs = append(d.errs, unknownKey(f.pos, f.key, jsonKeys(v.Type())))
+			continue
+		}
+		d.into(f.value, f.pos, v.Field(i))
+	}
+}
+
+func jsonKey(f reflect.StructField) string {
+	key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if key == "-" || !f.IsExported() {
+		return ""
+	}
+	return key
+}
+
+func jsonKeys(t reflect.Type) []string {
+	var keys []string
+	for i := range t.NumField() {
+		if key := jsonKey(t.Field(i)); key != "" {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func (d *decoder) scalarInto(n ast.Node, at Pos, v reflect.Value) {
+	s, plain, filled, ok := d.text(n, at)
+	wrong := func(want string) {
+		d.fail(at, d.show(n), "not "+want, want)
+	}
+	_, isString := d.resolve(n).(*ast.StringNode)
+	// A string where a number belongs is a mistake, whatever is in it.
+	quoted := isString && !filled && !(plain && exponent.MatchString(s))
+	switch v.Kind() {
+	case reflect.String:
+		if !ok {
+			wrong("a string")
+			return
+		}
+		v.SetString(s)
+	case reflect.Bool:
+		b, err := strconv.ParseBool(s)
+		if !ok || quoted || err != nil {
+			wrong("true or false")
+			return
+		}
+		v.SetBool(b)
+	case reflect.Int, reflect.Int64:
+		i, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64)
+		if !ok || quoted || err != nil {
+			wrong("a whole number")
+			return
+		}
+		v.SetInt(i)
+	case reflect.Float64:
+		f, err := strconv.ParseFloat(strings.ReplaceAll(s, "_", ""), 64)
+		if !ok || quoted || err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+			wrong("a number")
+			return
+		}
+		v.SetFloat(f)
+	default:
+		panic(fmt.Sprintf("config: cannot decode into %s", v.Type()))
+	}
+}

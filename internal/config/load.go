@@ -1,0 +1,371 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// Options is what loading a suite needs from outside.
+type Options struct {
+	Vars map[string]string              // --var NAME=value
+	Env  func(string) (string, bool)    // the environment; nil means none
+	Read func(string) ([]byte, error)   // reads a referenced file
+	Glob func(string) ([]string, error) // expands a pattern, sorted
+	// Assertion tells what is known of an assertion type (without not-). Nil accepts every type.
+	Assertion func(name string) Known
+	// SkipUnsupported leaves out what cannot be run instead of failing; it is still listed.
+	SkipUnsupported bool
+}
+
+// Known is what the loader must know of an assertion type.
+type Known struct {
+	OK bool
+	// Unsupported says why a type that promptfoo has cannot be used; empty when it can.
+	Unsupported string
+	// Hint for a type nobody knows, such as the nearest name.
+	Hint string
+	// Lines says that a text file given as the value holds one item a line.
+	Lines bool
+}
+
+// Loaded is a suite and what was left out of it.
+type Loaded struct {
+	*Suite
+	// Unsupported lists what promptfoo could run and telltale cannot, with file, line and key.
+	Unsupported Errors
+}
+
+// loader is the state of loading one suite.
+type loader struct {
+	opts   Options
+	params *params
+	dir    string
+	errs   Errors
+	// content is everything that was read by reference, for the suite's hash.
+	content []string
+}
+
+// Load reads a suite file. The error is Errors, sorted by place.
+func Load(path string, data []byte, opts Options) (*Loaded, error) {
+	l := &loader{opts: opts, dir: filepath.Dir(path), params: &params{vars: opts.Vars, env: opts.Env}}
+	d := l.decoder(path)
+	body, ok := d.parseYAML(data)
+	if !ok {
+		return nil, d.errs.Err()
+	}
+	var w wireSuite
+	d.into(body, Pos{File: path}, reflect.ValueOf(&w).Elem())
+	s := l.suite(path, d, &w)
+	errs := append(d.errs, l.errs...)
+	if !opts.SkipUnsupported {
+		for _, u := range l.params.unsupported {
+			u.Hint = "leave it out with --skip-unsupported"
+			errs = append(errs, u)
+		}
+	}
+	if len(errs) == 0 {
+		errs = append(errs, l.params.unusedVars()...)
+	}
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	return &Loaded{Suite: s, Unsupported: l.params.unsupported}, nil
+}
+
+func (l *loader) decoder(file string) *decoder { return &decoder{file: file, params: l.params} }
+
+func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
+	s := &Suite{
+		Path: path, Description: w.Description, Tags: w.Tags, Samples: 1, Groups: w.Groups, Gate: w.Gate,
+	}
+	root := Pos{File: path}
+	if e := w.Evaluate; e != nil {
+		s.Evaluate = evaluate(l, e)
+		if e.Repeat != nil {
+			s.Samples = *e.Repeat
+		}
+	}
+	if w.Samples != nil {
+		s.Samples = *w.Samples
+	}
+	if s.Samples < 1 || s.Samples > 1_000_000 {
+		l.errs = append(l.errs, &Error{Pos: d.keyPos(root, "samples"), Value: strconv.Itoa(s.Samples), Problem: "out of range", Want: "a whole number from 1 to 1000000"})
+	}
+	if w.Seed != nil {
+		s.Seed = *w.Seed
+	}
+	if b := w.Budget; b != nil {
+		s.Budget = l.budget(b)
+	}
+	providers := w.Providers
+	if w.Targets.set {
+		if providers.set {
+			l.errs = append(l.errs, Errorf(w.Targets.pos, "targets is another name for providers: give one of them"))
+		}
+		providers = w.Targets
+	}
+	if !providers.set {
+		l.errs = append(l.errs, &Error{Pos: root.At("providers"), Problem: "no providers", Want: "at least one, such as openai:chat:gpt-4.1-mini, exec:./bot, recorded, echo or sim"})
+	} else {
+		s.Providers = l.providers(d, providers.node, providers.pos)
+	}
+	if w.Prompts.set {
+		s.Prompts = l.prompts(d, w.Prompts.node, w.Prompts.pos)
+	} else {
+		s.Prompts = []Prompt{{Pos: root, Label: "{{prompt}}", Text: "{{prompt}}"}}
+	}
+	def := &wireTest{}
+	if w.DefaultTest != nil && w.DefaultTest.set {
+		def = l.defaultTest(d, w.DefaultTest)
+	}
+	s.Default = l.test(def)
+	if w.Tests.set {
+		s.Tests = l.tests(d, w.Tests.node, w.Tests.pos)
+	} else {
+		l.errs = append(l.errs, &Error{Pos: root.At("tests"), Problem: "no tests", Want: "a list of cases, a file:// reference, or {path: FILE}"})
+	}
+	l.checkPromptNames(s)
+	s.Hash = l.hash(s)
+	return s
+}
+
+func evaluate(l *loader, e *wireEvaluate) Evaluate {
+	var out Evaluate
+	set := func(key string, v *int, least int) int {
+		if v == nil {
+			return 0
+		}
+		if *v < least {
+			l.errs = append(l.errs, &Error{Pos: e.Pos.At(key), Value: strconv.Itoa(*v), Problem: "too small", Want: fmt.Sprintf("at least %d", least)})
+		}
+		return *v
+	}
+	out.MaxConcurrency = set("maxConcurrency", e.MaxConcurrency, 1)
+	out.Repeat = set("repeat", e.Repeat, 1)
+	out.DelayMS = set("delay", e.Delay, 0)
+	out.TimeoutMS = set("timeoutMs", e.TimeoutMS, 0)
+	out.Cache = e.Cache
+	return out
+}
+
+func (l *loader) budget(b *wireBudget) Budget {
+	out := Budget{Time: float64(b.Time)}
+	if b.Cost != nil {
+		out.Cost = *b.Cost
+		if *b.Cost <= 0 {
+			l.errs = append(l.errs, &Error{Pos: b.Pos.At("cost"), Value: fmt.Sprint(*b.Cost), Problem: "not above 0", Want: "US dollars"})
+		}
+	}
+	if b.Tokens != nil {
+		out.Tokens = *b.Tokens
+		if *b.Tokens <= 0 {
+			l.errs = append(l.errs, &Error{Pos: b.Pos.At("tokens"), Value: fmt.Sprint(*b.Tokens), Problem: "not above 0", Want: "a number of tokens"})
+		}
+	}
+	return out
+}
+
+// keyPos finds where a top-level key of p was written; it is p itself when it cannot be found.
+func (d *decoder) keyPos(p Pos, key string) Pos { return p.At(key) }
+
+func (l *loader) providers(d *decoder, n ast.Node, p Pos) []Provider {
+	items := []ast.Node{n}
+	list, isList := d.resolve(n).(*ast.SequenceNode)
+	if isList {
+		items = list.Values
+	}
+	var out []Provider
+	labels := map[string]int{}
+	for i, item := range items {
+		at := p
+		if isList {
+			at = p.At(index(i))
+		}
+		for _, pr := range l.provider(d, item, d.pos(item, at)) {
+			name := pr.Name()
+			labels[name]++
+			if labels[name] > 1 && pr.Label != "" {
+				l.errs = append(l.errs, &Error{Pos: pr.Pos.At("label"), Value: pr.Label, Problem: "two providers have this label", Want: "a label of its own for each"})
+			}
+			if labels[name] > 1 {
+				pr.Label = fmt.Sprintf("%s (%d)", name, labels[name])
+			}
+			out = append(out, pr)
+		}
+	}
+	if len(out) == 0 && len(l.errs) == 0 && len(d.errs) == 0 {
+		l.errs = append(l.errs, &Error{Pos: p, Problem: "the list is empty", Want: "at least one provider"})
+	}
+	return out
+}
+
+// Name is the label, or else the id.
+func (p Provider) Name() string {
+	if p.Label != "" {
+		return p.Label
+	}
+	return p.ID
+}
+
+// provider reads one item: an id, a file:// reference, {id, config…}, or {ID: {config…}}.
+func (l *loader) provider(d *decoder, n ast.Node, p Pos) []Provider {
+	if s, _, _, ok := d.text(n, p); ok {
+		if path, isFile := strings.CutPrefix(s, "file://"); isFile {
+			sub, node, ok := l.yamlFile(path, p)
+			if !ok {
+				return nil
+			}
+			out := l.providers(sub, node, sub.pos(node, Pos{}))
+			l.errs = append(l.errs, sub.errs...)
+			return out
+		}
+		if strings.TrimSpace(s) == "" {
+			d.fail(p, s, "an empty provider id", "an id such as openai:chat:gpt-4.1-mini")
+			return nil
+		}
+		return []Provider{{Pos: p, ID: s, Config: Object{Pos: p}}}
+	}
+	fs, ok := d.fields(n, p)
+	if !ok {
+		d.fail(p, d.show(n), "not a provider", "an id or a mapping with id and config")
+		return nil
+	}
+	if len(fs) == 1 && !slices.Contains(jsonKeys(reflect.TypeFor[wireProvider]()), fs[0].key) {
+		n, p = fs[0].value, fs[0].pos
+		pr := l.providerFields(d, n, p)
+		pr.ID = fs[0].key
+		return []Provider{pr}
+	}
+	pr := l.providerFields(d, n, p)
+	if pr.ID == "" {
+		d.fail(p, "", "a provider without an id", "id: such as openai:chat:gpt-4.1-mini")
+		return nil
+	}
+	return []Provider{pr}
+}
+
+type wireProvider struct {
+	Pos     Pos         `json:"-"`
+	ID      string      `json:"id"`
+	Label   string      `json:"label,omitempty"`
+	Config  *Object     `json:"config,omitempty"`
+	Prompts wireStrings `json:"prompts,omitempty"`
+}
+
+func (l *loader) providerFields(d *decoder, n ast.Node, p Pos) Provider {
+	var w wireProvider
+	d.into(n, p, reflect.ValueOf(&w).Elem())
+	pr := Provider{Pos: p, ID: w.ID, Label: w.Label, Prompts: w.Prompts, Config: Object{Pos: p}}
+	if w.Config != nil {
+		pr.Config = *w.Config
+	}
+	return pr
+}
+
+// yamlFile parses a referenced YAML or JSON file.
+func (l *loader) yamlFile(path string, p Pos) (*decoder, ast.Node, bool) {
+	full, data, ok := l.read(path, p)
+	if !ok {
+		return nil, nil, false
+	}
+	sub := l.decoder(full)
+	node, ok := sub.parseYAML(data)
+	if !ok {
+		l.errs = append(l.errs, sub.errs...)
+	}
+	return sub, node, ok
+}
+
+// read reads a referenced file, relative to the suite's folder.
+func (l *loader) read(path string, p Pos) (full string, data []byte, ok bool) {
+	full = l.resolve(path)
+	if l.opts.Read == nil {
+		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: "file references cannot be read here"})
+		return full, nil, false
+	}
+	data, err := l.opts.Read(full)
+	if err != nil {
+		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: "cannot read the file", Err: plainPathError(err), Hint: "paths are relative to the folder of the suite file"})
+		return full, nil, false
+	}
+	l.content = append(l.content, string(data))
+	return full, data, true
+}
+
+func (l *loader) resolve(path string) string {
+	path = strings.TrimPrefix(path, "file://")
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(l.dir, path)
+}
+
+// hash identifies what the suite asks: prompts, checks, repeats and gate. What answers is in the
+// snapshots' ids and the cases are in the dataset's hash. Places and paths do not count.
+func (l *loader) hash(s *Suite) string {
+	type assertion struct {
+		Type, Metric string
+		Not          bool
+		Value        any
+		Threshold    *float64
+		Weight       *float64
+		Config       map[string]any
+	}
+	flat := func(as []Assertion) []assertion {
+		var out []assertion
+		for _, a := range as {
+			out = append(out, assertion{a.Type, a.Metric, a.Not, a.Value, a.Threshold, a.Weight, a.Config.Map})
+		}
+		return out
+	}
+	var providers, gate, prompts []any
+	for _, p := range s.Providers {
+		providers = append(providers, []any{p.ID, p.Label, p.Prompts})
+	}
+	for _, c := range s.Gate {
+		gate = append(gate, []string{c.Metric, c.Expr})
+	}
+	for _, p := range s.Prompts {
+		prompts = append(prompts, []any{p.Label, p.Text, p.Messages, p.Examples})
+	}
+	b, err := json.Marshal([]any{prompts, providers, gate, s.Samples, s.Groups, flat(s.Default.Assert),
+		s.Default.Vars, s.Default.Threshold, s.Default.Prefix, s.Default.Suffix})
+	if err != nil {
+		l.errs = append(l.errs, &Error{Pos: Pos{File: s.Path}, Problem: "the suite cannot be hashed", Err: err})
+		return ""
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:8])
+}
+
+func index(i int) string { return "[" + strconv.Itoa(i) + "]" }
+
+// splitList splits at commas and trims.
+func splitList(s string) []string {
+	var out []string
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func mergeMaps(base, over map[string]any) map[string]any {
+	if len(base) == 0 {
+		return over
+	}
+	out := maps.Clone(base)
+	maps.Copy(out, over)
+	return out
+}

@@ -1,0 +1,285 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"sort"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// tests reads the key tests: a path, a mapping with path, one case, or a list of any of these.
+// Consecutive inline cases become one source.
+func (l *loader) tests(d *decoder, n ast.Node, p Pos) []Tests {
+	items := []ast.Node{n}
+	list, isList := d.resolve(n).(*ast.SequenceNode)
+	if isList {
+		items = list.Values
+		if len(items) == 0 {
+			l.errs = append(l.errs, &Error{Pos: p, Problem: "the list is empty", Want: "at least one case"})
+		}
+	}
+	var out []Tests
+	for i, item := range items {
+		at := p
+		if isList {
+			at = p.At(index(i))
+		}
+		at = d.pos(item, at)
+		if s, _, _, ok := d.text(item, at); ok {
+			out = append(out, l.testFile(&wireTestFile{Path: s}, at))
+			continue
+		}
+		if d.has(item, "path") {
+			var w wireTestFile
+			d.into(item, at, reflect.ValueOf(&w).Elem())
+			out = append(out, l.testFile(&w, at))
+			continue
+		}
+		var w wireTest
+		d.into(item, at, reflect.ValueOf(&w).Elem())
+		cases := l.expand(l.test(&w))
+		if k := len(out) - 1; k >= 0 && out[k].Inline != nil {
+			out[k].Inline = append(out[k].Inline, cases...)
+			continue
+		}
+		out = append(out, Tests{Pos: at, Inline: cases})
+	}
+	return out
+}
+
+// has says whether a node is a mapping with the key.
+func (d *decoder) has(n ast.Node, key string) bool {
+	var values []*ast.MappingValueNode
+	switch m := d.resolve(n).(type) {
+	case *ast.MappingNode:
+		values = m.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{m}
+	}
+	for _, v := range values {
+		if v.Key.GetToken().Value == key {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *loader) testFile(w *wireTestFile, p Pos) Tests {
+	t := Tests{Pos: p, Path: strings.TrimPrefix(w.Path, "file://"), Format: w.Format, Tags: w.Filter.Tags, ID: w.IDField, Group: w.Group, TagField: w.Tags}
+	switch w.Format {
+	case "", "auto", "yaml", "json", "jsonl", "csv", "tsv", "ifeval", "gsm8k":
+	default:
+		l.errs = append(l.errs, &Error{Pos: p.At("format"), Value: w.Format, Problem: "not a dataset format", Want: "auto, yaml, json, jsonl, csv, tsv, ifeval or gsm8k"})
+	}
+	if w.Sample != nil {
+		t.Sample = *w.Sample
+		if t.Sample < 1 {
+			l.errs = append(l.errs, &Error{Pos: p.At("sample"), Value: fmt.Sprint(t.Sample), Problem: "too small", Want: "a number of cases from 1"})
+		}
+	}
+	if strings.TrimSpace(t.Path) == "" {
+		l.errs = append(l.errs, &Error{Pos: p.At("path"), Problem: "an empty path", Want: "a file, a glob, or - for standard input"})
+		return t
+	}
+	switch strings.ToLower(filepath.Ext(t.Path)) {
+	case ".js", ".ts", ".mjs", ".py":
+		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: w.Path, Problem: "tests computed by code are not supported"})
+	}
+	if t.Path != "-" {
+		t.Path = l.resolve(t.Path)
+	}
+	return t
+}
+
+func (l *loader) defaultTest(d *decoder, w *wireDefault) *wireTest {
+	var t wireTest
+	if s, _, _, ok := d.text(w.node, w.pos); ok {
+		path, isFile := strings.CutPrefix(s, "file://")
+		if !isFile {
+			d.fail(w.pos, s, "not a test", "a mapping, or a file:// reference to one")
+			return &t
+		}
+		sub, node, ok := l.yamlFile(path, w.pos)
+		if ok {
+			sub.into(node, sub.pos(node, Pos{}), reflect.ValueOf(&t).Elem())
+			l.errs = append(l.errs, sub.errs...)
+		}
+		return &t
+	}
+	d.into(w.node, w.pos, reflect.ValueOf(&t).Elem())
+	return &t
+}
+
+// test turns a written test into a Test, reading the files it refers to.
+func (l *loader) test(w *wireTest) Test {
+	t := Test{
+		Pos: w.Pos, ID: w.ID, Description: w.Description, Threshold: w.Threshold, Metadata: w.Metadata,
+		Tags: w.Tags, Group: w.Group, Critical: w.Critical, Vars: l.vars(w.Vars),
+	}
+	if o := w.Options; o != nil {
+		t.Prefix, t.Suffix, t.NoDefaults = o.Prefix, o.Suffix, o.DisableDefaultAsserts
+		t.keepLists = o.DisableVarExpansion
+	}
+	if w.Threshold != nil && (*w.Threshold < 0 || *w.Threshold > 1) {
+		l.errs = append(l.errs, &Error{Pos: w.Pos.At("threshold"), Value: fmt.Sprint(*w.Threshold), Problem: "out of range", Want: "a score from 0 to 1"})
+	}
+	for i := range w.Assert {
+		if a, ok := l.assertion(&w.Assert[i]); ok {
+			t.Assert = append(t.Assert, a)
+		}
+	}
+	return t
+}
+
+func (l *loader) vars(w wireVars) map[string]any {
+	if w.File != "" {
+		v := l.fileValue(w.File, w.Pos, false)
+		m, ok := v.(map[string]any)
+		if v != nil && !ok {
+			l.errs = append(l.errs, &Error{Pos: w.Pos, Value: w.File, Problem: "the file holds no mapping", Want: "variables by name"})
+		}
+		return m
+	}
+	for k, v := range w.Map {
+		if s, ok := v.(string); ok && strings.HasPrefix(s, "file://") {
+			w.Map[k] = l.fileValue(s, w.At(k), false)
+		}
+	}
+	return w.Map
+}
+
+func (l *loader) assertion(w *wireAssertion) (Assertion, bool) {
+	name, not := strings.CutPrefix(w.Type.Name, "not-")
+	a := Assertion{
+		Pos: w.Pos, Type: name, Not: not, Value: w.Value.Any, ValuePos: w.Value.Pos,
+		Threshold: w.Threshold, Weight: w.Weight, Metric: w.Metric, Config: w.Config,
+	}
+	if a.Config.Pos.File == "" {
+		a.Config.Pos = w.Pos.At("config")
+	}
+	if w.Value.Pos.File == "" {
+		a.ValuePos = w.Pos.At("value")
+	}
+	if w.Type.Pos.File == "" || name == "" {
+		l.errs = append(l.errs, &Error{Pos: w.Pos, Problem: "an assertion without a type", Want: "type: such as contains, equals or is-json"})
+		return a, false
+	}
+	if w.Weight != nil && *w.Weight < 0 {
+		l.errs = append(l.errs, &Error{Pos: w.Pos.At("weight"), Value: fmt.Sprint(*w.Weight), Problem: "below 0", Want: "a weight from 0"})
+	}
+	known := Known{OK: true}
+	if l.opts.Assertion != nil {
+		known = l.opts.Assertion(name)
+	}
+	switch {
+	case known.Unsupported != "":
+		l.params.unsupported = append(l.params.unsupported, &Error{Pos: w.Type.Pos, Value: w.Type.Name, Problem: known.Unsupported})
+		return a, false
+	case !known.OK:
+		l.errs = append(l.errs, &Error{Pos: w.Type.Pos, Value: w.Type.Name, Problem: "unknown kind of assertion", Hint: known.Hint})
+		return a, false
+	}
+	if ref, ok := a.Value.(string); ok && strings.HasPrefix(ref, "file://") && !strings.Contains(ref, "{{") {
+		before := len(l.params.unsupported)
+		a.Value = l.fileValue(ref, a.ValuePos, known.Lines)
+		if len(l.params.unsupported) > before {
+			return a, false
+		}
+	}
+	return a, true
+}
+
+// expand makes one case per combination of the variables that hold lists, as promptfoo does.
+func (l *loader) expand(t Test) []Test {
+	var lists []string
+	for k, v := range t.Vars {
+		if items, ok := v.([]any); ok && !t.keepLists && len(items) > 0 {
+			lists = append(lists, k)
+		}
+	}
+	if len(lists) == 0 {
+		return []Test{t}
+	}
+	sort.Strings(lists)
+	out := []Test{t}
+	for _, k := range lists {
+		items := t.Vars[k].([]any)
+		if len(out)*len(items) > 100_000 {
+			l.errs = append(l.errs, &Error{Pos: t.Pos.At("vars"), Problem: "the lists make more than 100000 cases", Hint: "options: {disableVarExpansion: true} keeps a list as one value"})
+			return out[:1]
+		}
+		var next []Test
+		for _, base := range out {
+			for i, item := range items {
+				c := base
+				c.Vars = mergeMaps(base.Vars, map[string]any{k: item})
+				if t.ID != "" {
+					c.ID = fmt.Sprintf("%s/%s=%d", base.ID, k, i)
+				}
+				next = append(next, c)
+			}
+		}
+		out = next
+	}
+	return out
+}
+
+// DecodeTests reads a YAML file of cases: a list, or a mapping with the key tests.
+func DecodeTests(file string, data []byte, opts Options) ([]Test, Errors, error) {
+	l := &loader{opts: opts, dir: filepath.Dir(file), params: &params{}}
+	d := l.decoder(file)
+	node, ok := d.parseYAML(data)
+	if !ok {
+		return nil, nil, d.errs.Err()
+	}
+	p := Pos{File: file}
+	if fs, isMap := d.fields(node, p); isMap {
+		for _, f := range fs {
+			if f.key == "tests" {
+				node, p = f.value, f.pos
+			}
+		}
+	}
+	list, isList := d.resolve(node).(*ast.SequenceNode)
+	if !isList {
+		d.fail(d.pos(node, p), d.show(node), "not a list of cases", "a list of mappings with vars and assert")
+		return nil, nil, d.errs.Err()
+	}
+	var out []Test
+	for i, item := range list.Values {
+		at := d.pos(item, p.At(index(i)))
+		var w wireTest
+		d.into(item, at, reflect.ValueOf(&w).Elem())
+		out = append(out, l.expand(l.test(&w))...)
+	}
+	return out, l.params.unsupported, append(d.errs, l.errs...).Err()
+}
+
+// DecodeTest reads one case in the shape that suites have, as it was found in a JSON or JSONL dataset.
+// Places inside it are those of the row.
+func DecodeTest(p Pos, row []byte, opts Options) ([]Test, Errors, error) {
+	l := &loader{opts: opts, dir: filepath.Dir(p.File), params: &params{}}
+	d := l.decoder(p.File)
+	node, ok := d.parseYAML(row)
+	if !ok {
+		return nil, nil, d.errs.Err()
+	}
+	d.line = p.Line
+	var w wireTest
+	d.into(node, p, reflect.ValueOf(&w).Elem())
+	out := l.expand(l.test(&w))
+	return out, l.params.unsupported, append(d.errs, l.errs...).Err()
+}
+
+// plainPathError drops the operation and the path, which the message names already.
+func plainPathError(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
