@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -261,19 +262,23 @@ func DecodeTests(file string, data []byte, opts Options) ([]Test, Errors, error)
 }
 
 // DecodeTest reads one case in the shape that suites have, as it was found in a JSON or JSONL dataset.
-// Places inside it are those of the row.
-func DecodeTest(p Pos, row []byte, opts Options) ([]Test, Errors, error) {
+// Places inside it are those of the row; a variable that holds a list is one value.
+func DecodeTest(p Pos, row map[string]any, opts Options) (Test, Errors, error) {
+	data, err := json.Marshal(row)
+	if err != nil {
+		return Test{}, nil, &Error{Pos: p, Err: err}
+	}
 	l := &loader{opts: opts, dir: filepath.Dir(p.File), params: &params{}}
 	d := l.decoder(p.File)
-	node, ok := d.parseYAML(row)
-	if !ok {
-		return nil, nil, d.errs.Err()
-	}
 	d.line = p.Line
+	node, ok := d.parseYAML(data)
+	if !ok {
+		return Test{}, nil, d.errs.Err()
+	}
 	var w wireTest
 	d.into(node, p, reflect.ValueOf(&w).Elem())
-	out := l.expand(l.test(&w))
-	return out, l.params.unsupported, append(d.errs, l.errs...).Err()
+	t := l.test(&w)
+	return t, l.params.unsupported, append(d.errs, l.errs...).Err()
 }
 
 // plainPathError drops the operation and the path, which the message names already.

@@ -14,7 +14,10 @@ type Request struct {
 	Vars   map[string]any
 	Case   string
 	Repeat int // from 0
-	Seed   int64
+	// Attempt counts the tries of this request, from 0; a server is told, so that it can tell a retry
+	// from a new request.
+	Attempt int
+	Seed    int64
 	// Stream asks for a streamed answer, so that the time to first token is measured.
 	Stream bool
 }

@@ -60,7 +60,7 @@ type Summary struct {
 	Stopped string `json:"stopped,omitempty"`
 	// Errors counts error reasons.
 	Errors map[string]int `json:"errors,omitempty"`
-	// CriticalFailed lists critical cases that did not pass, at most 100 of them.
+	// CriticalFailed lists critical cases with a failed sample, at most 100 of them.
 	CriticalFailed []string `json:"critical_failed,omitempty"`
 	// CriticalUnproved counts critical samples with no Pass: failed, errored, undecided or never run.
 	CriticalUnproved int `json:"critical_unproved,omitempty"`
@@ -77,12 +77,20 @@ type Metric struct {
 	High   *float64 `json:"high"`
 	// N is the number of observations: samples, or for a ratio its total weight.
 	N int `json:"n"`
-	// Count is Σvalue of a rate or a ratio: the numerator.
+	// Count is Σvalue: the numerator of a rate or a ratio, the total of cost and tokens.
 	Count *float64 `json:"count,omitempty"`
 	// Clusters is the number of independent groups behind the standard error.
 	Clusters int `json:"clusters"`
-	// Missing counts samples that should have contributed and did not, because of an error.
-	Missing   int                 `json:"missing,omitempty"`
+	// Effective is how many independent observations a rate's interval rests on, when clustering
+	// makes that less than N.
+	Effective *float64 `json:"effective,omitempty"`
+	// Missing counts observations that should have been made and were not: errors, samples without
+	// a verdict, samples that were never run.
+	Missing int `json:"missing,omitempty"`
+	// Least and Most bound Mean whatever the missing observations would have been; nil when nothing
+	// is missing or when the values have no bounds.
+	Least     *float64            `json:"least,omitempty"`
+	Most      *float64            `json:"most,omitempty"`
 	Unit      string              `json:"unit,omitempty"`
 	Quantiles map[string]*float64 `json:"quantiles,omitempty"` // p50, p95, p99 where they mean something
 	Signature string              `json:"signature"`

@@ -93,6 +93,8 @@ type Kind struct {
 	Unit string
 	// Timed says that the judgement depends on when the answer was made, so that a cached answer will not do.
 	Timed bool
+	// Caution is what a suite that gates on this kind must be warned of, in one sentence; empty if nothing.
+	Caution string
 	// Build makes the Scorer. It reads Config with a strict config.Reader and calls Finish, and
 	// returns *config.Error or config.Errors for a user's mistake.
 	Build func(Spec) (Scorer, error)

@@ -206,7 +206,7 @@ func (s sandbox) Read(path string) (io.Reader, error) {
 	return strings.NewReader(s.source), nil
 }
 
-func (s sandbox) Resolve(path string) (string, error)          { return path, nil }
+func (s sandbox) Resolve(path string) (string, error)         { return path, nil }
 func (s sandbox) Inherit(from string) (loaders.Loader, error) { return s, nil }
 
 var settings = sync.OnceValue(func() *gonja.Config {

@@ -1,0 +1,43 @@
+// Command telltale evaluates language-model systems and says, with stated uncertainty, whether they
+// are still good.
+//
+// This package turns flags into options for package app and results into output and an exit code;
+// it holds one file per subcommand and no logic of its own.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(Main()) }
+
+// Main runs the command line of the process and returns its exit code.
+func Main() int {
+	// The first signal ends the work cleanly; after it a second one ends the process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+}
+
+// streams are the process's standard streams, replaced in tests.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func run(ctx context.Context, args []string, s streams) int {
+	root := newRootCmd(s)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	code, message := exitCode(ctx, err)
+	if message != "" {
+		fmt.Fprintln(s.err, message)
+	}
+	return code
+}

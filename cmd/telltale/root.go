@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/telltale-llm/telltale/internal/app"
+)
+
+func newRootCmd(s streams) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "telltale",
+		Short: "Says whether a language-model system is still good, and how sure that is",
+		Long: `telltale runs regression suites against language models and decides, with stated
+uncertainty, whether the system is still good.
+
+  telltale run telltale.yaml          run a suite and decide
+  telltale validate telltale.yaml     check a suite without running it
+  telltale sim                        serve a simulated model for trying things out
+
+` + exitHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       app.Version,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &usageError{fmt.Errorf("unknown command %q; telltale --help lists the commands", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
+	})
+	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newVersionCmd())
+	return root
+}
+
+func newVersionCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "telltale %s (%s, %s/%s)\n", app.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args)}
+}
+
+// parseVars reads NAME=value pairs.
+func parseVars(pairs []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, p := range pairs {
+		name, value, ok := strings.Cut(p, "=")
+		if !ok || name == "" {
+			return nil, &usageError{fmt.Errorf("--var %q: want NAME=value", p)}
+		}
+		if _, twice := out[name]; twice {
+			return nil, &usageError{fmt.Errorf("--var %s is given twice", name)}
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// exclusive refuses two flags that contradict one another.
+func exclusive(cmd *cobra.Command, a, b string) error {
+	if cmd.Flags().Changed(a) && cmd.Flags().Changed(b) {
+		return &usageError{errors.New("--" + a + " and --" + b + " cannot be used together")}
+	}
+	return nil
+}

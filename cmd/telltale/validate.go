@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/telltale-llm/telltale/internal/app"
+	"github.com/telltale-llm/telltale/internal/config"
+)
+
+func newValidateCmd() *cobra.Command {
+	var vars []string
+	var skip bool
+	cmd := &cobra.Command{
+		Use:   "validate FILE…",
+		Short: "Check suites without running them",
+		Long: `Reads each suite with everything it refers to, its dataset included, and reports every mistake with file,
+line and key. No provider is asked and nothing is written. Exit code 2 when there is a mistake.`,
+		Example:           "  telltale validate telltale.yaml\n  telltale validate suites/*.yaml --var model=gpt-4.1-mini",
+		ValidArgsFunction: completeSuites,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &usageError{errors.New("validate needs at least one file")}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			params, err := parseVars(vars)
+			if err != nil {
+				return err
+			}
+			var errs config.Errors
+			for _, file := range args {
+				sum, err := app.Validate(cmd.Context(), app.RunOptions{
+					Suite: file, LoadOptions: app.LoadOptions{Vars: params, Env: os.LookupEnv, SkipUnsupported: skip},
+					Stdin: cmd.InOrStdin(), Notice: func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), "note: "+s) },
+				})
+				if err != nil {
+					errs.Append(config.Pos{File: file}, err)
+					continue
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", file, sum)
+			}
+			return errs.Err()
+		},
+	}
+	cmd.Flags().StringArrayVar(&vars, "var", nil, "fill the suite's parameter ${NAME}, as NAME=value; may be repeated")
+	cmd.Flags().BoolVar(&skip, "skip-unsupported", false, "list what telltale cannot run instead of failing")
+	return cmd
+}
+
+func newSchemaCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of suite files",
+		Long: `Prints the JSON Schema that editors use to complete and check suite files. In VS Code with the YAML extension,
+put this line at the top of a suite:
+
+  # yaml-language-server: $schema=./suite.schema.json`,
+		Example: "  telltale schema > suite.schema.json",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			b, err := config.SuiteSchema(app.AssertionKinds())
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(b)
+			return err
+		},
+	}
+}

@@ -1,0 +1,336 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/runner"
+	"github.com/telltale-llm/telltale/internal/scorer"
+	"github.com/telltale-llm/telltale/internal/template"
+)
+
+// checker compiles the assertions of cases. Assertions of the suite that hold no template are
+// compiled once; the others are filled and compiled for each case.
+type checker struct {
+	dir      string
+	defaults []*pattern
+
+	mu sync.Mutex
+	// kept holds assertions that own a process, by their content, so that cases share them.
+	kept map[string]*scorer.Assertion
+	// signatures holds the recipes behind each metric.
+	signatures map[string]map[string]bool
+	graded     map[string]bool // metric → all its assertions give values from 0 to 1
+	cautions   map[string]string
+	streams    bool
+}
+
+// maxKept bounds the processes that one suite's assertions may own.
+const maxKept = 16
+
+// pattern is an assertion as it was written.
+type pattern struct {
+	a config.Assertion
+	// compiled is set when there is nothing to fill in.
+	compiled *scorer.Assertion
+	value    *filler
+}
+
+func newChecker(s *config.Suite, dir string) (*checker, error) {
+	c := &checker{
+		dir: dir, kept: map[string]*scorer.Assertion{}, signatures: map[string]map[string]bool{},
+		graded: map[string]bool{}, cautions: map[string]string{},
+	}
+	var errs config.Errors
+	for _, a := range s.Default.Assert {
+		p, err := c.pattern(a)
+		if err != nil {
+			errs.Append(a.Pos, err)
+			continue
+		}
+		c.defaults = append(c.defaults, p)
+		if p.compiled != nil {
+			c.note(p.compiled, p.compiled.Signature())
+		}
+	}
+	if err := errs.Err(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *checker) pattern(a config.Assertion) (*pattern, error) {
+	f, err := newFiller(a.Value)
+	if err != nil {
+		return nil, &config.Error{Pos: a.ValuePos, Err: err}
+	}
+	p := &pattern{a: a, value: f}
+	if f == nil {
+		p.compiled, err = c.compile(a)
+	}
+	return p, err
+}
+
+// note remembers what a metric is made of.
+func (c *checker) note(a *scorer.Assertion, signature string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := a.Name()
+	if c.signatures[name] == nil {
+		c.signatures[name] = map[string]bool{}
+		c.graded[name] = true
+	}
+	c.signatures[name][signature] = true
+	c.graded[name] = c.graded[name] && a.Graded()
+	if text := a.Kind().Caution; text != "" {
+		c.cautions[name] = text
+	}
+	c.streams = c.streams || a.Kind().Name == "ttft"
+}
+
+// forTest compiles the checks of a case. at is the case's place, for mistakes in filling values.
+func (c *checker) forTest(t *config.Test) (checks []runner.Check, timed bool, err error) {
+	var errs config.Errors
+	add := func(p *pattern, own bool) {
+		a := p.compiled
+		if a == nil {
+			var err error
+			if a, err = c.fill(p, t); err != nil {
+				errs.Append(t.Pos, err)
+				return
+			}
+		}
+		if own || p.compiled == nil {
+			c.note(a, a.SignatureOf(p.a.Value))
+		}
+		checks = append(checks, a)
+		timed = timed || a.Timed()
+	}
+	if !t.NoDefaults {
+		for _, p := range c.defaults {
+			add(p, false)
+		}
+	}
+	for _, a := range t.Assert {
+		p, err := c.pattern(a)
+		if err != nil {
+			errs.Append(a.Pos, err)
+			continue
+		}
+		add(p, true)
+	}
+	return checks, timed, errs.Err()
+}
+
+// fill renders a pattern's value with a case's variables and compiles the result.
+func (c *checker) fill(p *pattern, t *config.Test) (*scorer.Assertion, error) {
+	a := p.a
+	v, err := p.value.fill(t.Vars)
+	if err != nil {
+		if m, ok := errors.AsType[*template.MissingError](err); ok {
+			return nil, &config.Error{Pos: t.Pos.At("vars." + m.Name),
+				Problem: fmt.Sprintf("variable %q is not given, but the %s assertion at %s uses it", m.Name, a.Type, a.ValuePos), Want: "a value for it"}
+		}
+		return nil, &config.Error{Pos: a.ValuePos, Err: err}
+	}
+	a.Value = v
+	out, err := c.compile(a)
+	if err == nil || t.Pos == (config.Pos{}) {
+		return out, err
+	}
+	// The mistake may be in the suite or in the row; name both.
+	var errs config.Errors
+	errs.Append(a.Pos, err)
+	for _, e := range errs {
+		e.Hint = strings.TrimSpace(e.Hint + " (filled in for the case at " + config.Pos{File: t.Pos.File, Line: t.Pos.Line}.String() + ")")
+	}
+	return nil, errs
+}
+
+func (c *checker) compile(a config.Assertion) (*scorer.Assertion, error) {
+	if a.Type != "exec" {
+		return scorer.Compile(a, c.dir)
+	}
+	key, err := json.Marshal([]any{a.Not, a.Value, a.Threshold, a.Weight, a.Metric, a.Config.Map})
+	if err != nil {
+		return nil, &config.Error{Pos: a.Pos, Err: err}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if kept, ok := c.kept[string(key)]; ok {
+		return kept, nil
+	}
+	if len(c.kept) == maxKept {
+		return nil, config.Errorf(a.Pos, "the suite's exec assertions run more than %d different programs", maxKept)
+	}
+	out, err := scorer.Compile(a, c.dir)
+	if err == nil {
+		c.kept[string(key)] = out
+	}
+	return out, err
+}
+
+// Close ends the processes that assertions own.
+func (c *checker) Close() error {
+	var errs []error
+	for _, a := range c.kept {
+		errs = append(errs, a.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// filler fills the templates inside a value of any shape.
+type filler struct {
+	text *template.Template
+	list []*filler
+	dict map[string]*filler
+	same any
+}
+
+// newFiller returns nil when the value holds no template.
+func newFiller(v any) (*filler, error) {
+	f, found, err := buildFiller(v)
+	if !found || err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func buildFiller(v any) (f *filler, found bool, err error) {
+	switch v := v.(type) {
+	case string:
+		if !template.IsTemplate(v) {
+			return &filler{same: v}, false, nil
+		}
+		t, err := template.Parse(v)
+		return &filler{text: t}, true, err
+	case []any:
+		f = &filler{list: make([]*filler, len(v))}
+		for i, e := range v {
+			sub, has, err := buildFiller(e)
+			if err != nil {
+				return nil, true, err
+			}
+			f.list[i], found = sub, found || has
+		}
+		return f, found, nil
+	case map[string]any:
+		f = &filler{dict: make(map[string]*filler, len(v))}
+		for k, e := range v {
+			sub, has, err := buildFiller(e)
+			if err != nil {
+				return nil, true, err
+			}
+			f.dict[k], found = sub, found || has
+		}
+		return f, found, nil
+	default:
+		return &filler{same: v}, false, nil
+	}
+}
+
+func (f *filler) fill(vars map[string]any) (any, error) {
+	switch {
+	case f.text != nil:
+		// A value that is one variable alone keeps the variable's shape, so that a list of
+		// references stays a list.
+		if names, ok := f.text.Names(); ok && len(names) == 1 && strings.TrimSpace(f.text.Source()) == f.text.Source() &&
+			strings.HasPrefix(f.text.Source(), "{{") && strings.HasSuffix(f.text.Source(), "}}") {
+			if v, given := vars[names[0]]; given && v != nil {
+				return v, nil
+			}
+		}
+		return f.text.Render(vars)
+	case f.list != nil:
+		out := make([]any, len(f.list))
+		for i, e := range f.list {
+			v, err := e.fill(vars)
+			if err != nil {
+				return nil, err
+			}
+			out[i] = v
+		}
+		return out, nil
+	case f.dict != nil:
+		out := make(map[string]any, len(f.dict))
+		for k, e := range f.dict {
+			v, err := e.fill(vars)
+			if err != nil {
+				return nil, err
+			}
+			out[k] = v
+		}
+		return out, nil
+	}
+	return f.same, nil
+}
+
+// signatureMap returns the recipes behind each metric, sorted.
+func (c *checker) signatureMap() map[string][]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(map[string][]string, len(c.signatures))
+	for name, set := range c.signatures {
+		out[name] = slices.Sorted(maps.Keys(set))
+	}
+	return out
+}
+
+// signatureList returns all recipes in one sorted list.
+func (c *checker) signatureList() []string {
+	var out []string
+	for name, list := range c.signatureMap() {
+		for _, s := range list {
+			out = append(out, name+"="+s)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
+
+// expected lists the score names that every sample has.
+func (c *checker) expected() []string {
+	var out []string
+	for _, p := range c.defaults {
+		out = append(out, p.name())
+	}
+	return out
+}
+
+// bounded says whether a mean metric's values lie within 0 to 1.
+func (c *checker) bounded(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.graded[name]
+}
+
+// warnings returns what a reader of the gate should know about the metrics it uses.
+func (c *checker) warnings(checks []config.Check) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, check := range checks {
+		if text := c.cautions[check.Metric]; text != "" && !seen[check.Metric] {
+			seen[check.Metric] = true
+			out = append(out, fmt.Sprintf("%s: the gate uses %s: %s", check.Pos, check.Metric, text))
+		}
+	}
+	return out
+}
+
+// name is the metric that the assertion contributes to.
+func (p *pattern) name() string {
+	switch {
+	case p.a.Metric != "":
+		return p.a.Metric
+	case p.a.Not:
+		return "not-" + p.a.Type
+	}
+	return p.a.Type
+}

@@ -1,0 +1,247 @@
+package app
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"sort"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/metric"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/report"
+	"github.com/telltale-llm/telltale/internal/runner"
+	"github.com/telltale-llm/telltale/internal/scorer"
+)
+
+// execute runs the plan into the journal and writes the results.
+func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Journal) (f *Finished, err error) {
+	open := true
+	defer func() {
+		if open {
+			err = errors.Join(err, journal.Close())
+		}
+	}()
+	if s.o.Planned != nil {
+		s.o.Planned(s.plan.Total(), journal.Done(), dir.path)
+	}
+	opts, err := s.runnerOptions()
+	if err != nil {
+		return nil, err
+	}
+	out, err := runner.Run(ctx, s.plan, journal, opts)
+	if err != nil {
+		return nil, &CouldNotRun{err}
+	}
+	if opts.Cache != nil {
+		s.tidyCache(opts.Cache)
+	}
+	if out.Unreachable != nil {
+		if out.Done == 0 {
+			open = false
+			return nil, &CouldNotRun{errors.Join(fmt.Errorf("the provider gave no answer: %w", out.Unreachable), journal.Close(), dir.undo())}
+		}
+		return nil, &CouldNotRun{fmt.Errorf("given up after %d of %d samples: %w; --resume goes on with %s", out.Done, s.plan.Total(), out.Unreachable, dir.path)}
+	}
+	if out.Interrupted {
+		return nil, &Interrupted{Dir: dir.path, Done: out.Done, Total: s.plan.Total(), Stopped: out.Stopped}
+	}
+	run, err := s.results(dir, journal, out)
+	if err != nil {
+		return nil, &CouldNotRun{err}
+	}
+	open = false
+	if err := journal.Close(); err != nil {
+		return nil, &CouldNotRun{err}
+	}
+	if out.Stopped == "" {
+		if err := os.Remove(dir.file(journalFile)); err != nil {
+			return nil, &CouldNotRun{err}
+		}
+	}
+	return &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != ""}, nil
+}
+
+func (s *session) runnerOptions() (runner.Options, error) {
+	e := s.suite.Evaluate
+	opts := runner.Options{
+		Concurrency: s.concurrency(), Timeout: s.o.Timeout, Retries: s.o.Retries, Budget: s.suite.Budget,
+		Delay: time.Duration(e.DelayMS) * time.Millisecond, Progress: s.o.Progress,
+	}
+	if opts.Retries < 0 {
+		opts.Retries = DefaultRetries
+	}
+	if opts.Timeout == 0 && e.TimeoutMS > 0 {
+		opts.Timeout = time.Duration(e.TimeoutMS) * time.Millisecond
+	}
+	if s.o.NoCache || e.Cache != nil && !*e.Cache || !s.anyCacheable() {
+		return opts, nil
+	}
+	cache, err := runner.OpenCache(s.o.CacheDir)
+	if err != nil {
+		return opts, &CouldNotRun{fmt.Errorf("%w; --no-cache runs without it", err)}
+	}
+	opts.Cache = cache
+	return opts, nil
+}
+
+func (s *session) anyCacheable() bool {
+	for i := range s.plan.Cells {
+		if s.plan.Cells[i].Cacheable {
+			return true
+		}
+	}
+	return false
+}
+
+// tidyCache keeps the cache within its bound; its troubles never fail a run.
+func (s *session) tidyCache(c *runner.Cache) {
+	if err := errors.Join(c.Err(), c.Prune(cacheLimit)); err != nil {
+		s.o.Notice("the cache does not work: " + err.Error())
+	}
+}
+
+// results turns the journal into samples.jsonl, metrics, the gate's decision and the reports.
+func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outcome) (*record.Run, error) {
+	acc, err := metric.New(metric.Options{
+		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher,
+		Bounded: s.check.bounded, Signatures: s.check.signatureMap(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	served := newServed(s.plan)
+	digest := report.NewCollector()
+	perCase := len(s.plan.Cells) * s.plan.Repeats
+	err = writeFile(dir.file(samplesFile), func(w *bufio.Writer) error {
+		return journal.Each(func(index int, line []byte) error {
+			if _, err := w.Write(line); err != nil {
+				return err
+			}
+			var sample record.Sample
+			if err := json.Unmarshal(line, &sample); err != nil {
+				return fmt.Errorf("sample %d: %w", index, err)
+			}
+			cell := index % perCase / s.plan.Repeats
+			served.add(cell, &sample)
+			digest.Add(&sample)
+			return acc.Add(metric.Observation{Sample: &sample, Snapshot: cell, Expect: []string{}})
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	planned := make([]int, len(s.plan.Cells))
+	for i := range planned {
+		planned[i] = s.plan.Count * s.plan.Repeats
+	}
+	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical * perCase})
+	if err != nil {
+		return nil, err
+	}
+	run := s.newRun(journal, out, account, served.snapshots())
+	src := report.Source{Run: run, Digest: digest.Digest(), Samples: func() iter.Seq2[record.Sample, error] {
+		return ReadSamples(dir.path)
+	}}
+	return run, report.WriteDir(dir.path, src)
+}
+
+func (s *session) newRun(journal *runner.Journal, out runner.Outcome, account metric.Result, snaps []record.Snapshot) *record.Run {
+	now := time.Now().UTC()
+	elapsed := journal.Elapsed().Seconds()
+	run := &record.Run{
+		ID: s.plan.ID, Telltale: Version, Seed: s.suite.Seed, Repeats: s.suite.Samples,
+		Suite:   record.SuiteRef{Path: s.suite.Path, Description: s.suite.Description, Hash: s.suite.Hash},
+		Dataset: s.ref, Snapshots: snaps, Scorers: map[string]string{}, Summary: account.Summary, Metrics: account.Metrics,
+		Times: record.Times{Started: journal.Header.Started, Finished: now, Seconds: elapsed, Resumed: journal.Sittings},
+	}
+	if elapsed > 0 {
+		run.Times.Throughput = float64(out.Done) / elapsed
+	}
+	run.Summary.Stopped = out.Stopped
+	for name, m := range account.Metrics {
+		run.Scorers[name] = m.Signature
+	}
+	facts := gate.Facts{Summary: run.Summary, Metrics: account.Metrics}
+	if len(snaps) > 1 {
+		run.BySnapshot = map[string]map[string]record.Metric{}
+		for i, m := range account.Snapshots {
+			run.BySnapshot[snaps[i].ID] = m
+			facts.Snapshots = append(facts.Snapshots, gate.Snapshot{Label: snaps[i].Provider + " · " + snaps[i].Prompt, Metrics: m})
+		}
+	}
+	run.Gate = gate.Decide(s.rules, facts)
+	run.Warnings = append(s.check.warnings(s.suite.Gate), account.Problems...)
+	for _, sn := range snaps {
+		if len(sn.Fingerprints) > 1 {
+			run.Warnings = append(run.Warnings, fmt.Sprintf("%s was served by %d systems during the run (fingerprints %v): its answers may not be comparable", sn.Provider, len(sn.Fingerprints), sn.Fingerprints))
+		}
+	}
+	return run
+}
+
+// served collects what actually answered: the fingerprints and models that each snapshot was served by.
+type served struct {
+	snaps  []record.Snapshot
+	prints []map[string]bool
+}
+
+// maxPrints bounds the fingerprints kept for one snapshot.
+const maxPrints = 100
+
+func newServed(p *runner.Plan) *served {
+	s := &served{}
+	for i := range p.Cells {
+		s.snaps = append(s.snaps, p.Cells[i].Snapshot)
+		s.prints = append(s.prints, map[string]bool{})
+	}
+	return s
+}
+
+func (s *served) add(cell int, sample *record.Sample) {
+	if sample.Fingerprint != "" && len(s.prints[cell]) < maxPrints {
+		s.prints[cell][sample.Fingerprint] = true
+	}
+}
+
+// snapshots returns the snapshots with what served them in their ids.
+func (s *served) snapshots() []record.Snapshot {
+	for i := range s.snaps {
+		for p := range s.prints[i] {
+			s.snaps[i].Fingerprints = append(s.snaps[i].Fingerprints, p)
+		}
+		sort.Strings(s.snaps[i].Fingerprints)
+		s.snaps[i].Identify()
+	}
+	return s.snaps
+}
+
+// writeFile writes a file so that it is whole or absent.
+func writeFile(path string, write func(*bufio.Writer) error) (err error) {
+	f, err := os.Create(path + ".part")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	err = write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

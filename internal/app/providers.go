@@ -1,0 +1,134 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/provider/echo"
+	"github.com/telltale-llm/telltale/internal/provider/exec"
+	"github.com/telltale-llm/telltale/internal/provider/openai"
+	"github.com/telltale-llm/telltale/internal/provider/recorded"
+	"github.com/telltale-llm/telltale/internal/runner"
+	"github.com/telltale-llm/telltale/internal/sim"
+)
+
+// client is what every provider package gives.
+type client interface {
+	runner.Provider
+	Check(ctx context.Context) error
+	Describe() provider.Info
+	Close() error
+}
+
+// opened is a provider of the suite, ready for requests.
+type opened struct {
+	spec     config.Provider
+	provider client
+	info     provider.Info
+}
+
+func (o *opened) close() error { return o.provider.Close() }
+
+// openProviders opens all providers of a suite and reports all mistakes together.
+func openProviders(s *config.Suite, o *RunOptions) ([]*opened, error) {
+	prices, err := provider.LoadPrices(o.Prices)
+	if err != nil {
+		return nil, err
+	}
+	var out []*opened
+	var errs config.Errors
+	for _, spec := range s.Providers {
+		c, err := openProvider(spec, prices, o)
+		if err != nil {
+			errs.Append(spec.Pos, err)
+			continue
+		}
+		p := &opened{spec: spec, provider: c, info: c.Describe()}
+		for _, w := range p.info.Warnings {
+			o.Notice(w)
+		}
+		out = append(out, p)
+	}
+	if err := errs.Err(); err != nil {
+		for _, p := range out {
+			err = errors.Join(err, p.close())
+		}
+		return nil, err
+	}
+	return out, nil
+}
+
+func openProvider(spec config.Provider, prices *provider.Prices, o *RunOptions) (client, error) {
+	kind, _, _ := strings.Cut(spec.ID, ":")
+	switch kind {
+	case "echo":
+		return echo.FromConfig(spec)
+	case "exec":
+		return exec.FromConfig(spec, os.Environ())
+	case "recorded":
+		return recorded.FromConfig(spec)
+	case "sim":
+		return openSim(spec)
+	}
+	if openai.Recognises(spec.ID) {
+		return openai.FromConfig(spec, openai.Env{Lookup: o.Env, Prices: prices})
+	}
+	return nil, unknownProvider(spec)
+}
+
+func unknownProvider(spec config.Provider) error {
+	e := &config.Error{Pos: spec.Pos, Value: spec.ID, Problem: "unknown provider",
+		Want: "openai:chat:MODEL or another server of that API, exec:COMMAND, recorded, echo or sim"}
+	kind, _, _ := strings.Cut(spec.ID, ":")
+	switch kind {
+	case "anthropic", "google", "vertex", "bedrock", "http", "https", "mistral", "cohere":
+		e.Hint = "a server that speaks OpenAI's API works as openai:chat:MODEL with config: {base_url: …}"
+	case "file", "python", "javascript":
+		e.Hint = "a program works as exec:COMMAND: it reads a request and writes an answer as lines of JSON"
+	}
+	return e
+}
+
+// simulated is the built-in simulated model as a provider.
+type simulated struct {
+	*sim.Model
+	info provider.Info
+}
+
+// openSim reads sim or sim:VERSION with the simulator's own configuration.
+func openSim(spec config.Provider) (client, error) {
+	c, err := sim.FromObject(spec.Config)
+	if err != nil {
+		return nil, err
+	}
+	_, version, named := strings.Cut(spec.ID, ":")
+	if named {
+		c.Defaults.Version = version
+	}
+	m, err := sim.New(sim.Options{Config: c})
+	if err != nil {
+		return nil, &config.Error{Pos: spec.Pos, Value: spec.ID, Err: err}
+	}
+	params := maps.Clone(spec.Config.Map)
+	if named {
+		if params == nil {
+			params = map[string]any{}
+		}
+		params["version"] = version
+	}
+	return &simulated{Model: m, info: provider.Info{ID: spec.ID, Model: m.Name(), Params: params, Deterministic: true}}, nil
+}
+
+// Check has nothing to check.
+func (s *simulated) Check(context.Context) error { return nil }
+
+// Describe returns the provider's part of a snapshot.
+func (s *simulated) Describe() provider.Info { return s.info }
+
+// Close has nothing to close.
+func (s *simulated) Close() error { return nil }

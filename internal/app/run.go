@@ -1,0 +1,382 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/dataset"
+	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/runner"
+)
+
+// RunOptions says what to run and how.
+type RunOptions struct {
+	LoadOptions
+	Suite string
+	// Out is the directory of the results; empty makes one under .telltale/runs.
+	Out           string
+	Force, Resume bool
+	// Samples, Seed, Sample and Tags override the suite when set.
+	Samples int
+	Seed    *int64
+	Sample  int
+	Tags    []string
+	// Concurrency 0 takes the suite's or DefaultConcurrency; Retries below 0 takes DefaultRetries.
+	Concurrency int
+	Retries     int
+	Timeout     time.Duration
+	NoCache     bool
+	CacheDir    string
+	Prices      string
+	Stdin       io.Reader
+	// Notice is told of what a user should know, one sentence at a time.
+	Notice func(string)
+	// Planned is called once with the number of samples before the first is made.
+	Planned  func(total, done int, dir string)
+	Progress func(runner.Progress)
+}
+
+// Defaults of a run.
+const (
+	DefaultConcurrency = 16
+	DefaultRetries     = 4
+	cacheLimit         = 2 << 30
+)
+
+// Finished is a run with where its results are.
+type Finished struct {
+	Run *record.Run
+	Dir string
+	// Resumable says that samples are missing and that the run can be resumed.
+	Resumable bool
+}
+
+// Run executes a suite. Its error is *config.Error or config.Errors for the user's mistakes, with
+// nothing written; *CouldNotRun; or *Interrupted. Everything else, a failed gate too, is in the result.
+func Run(ctx context.Context, o RunOptions) (f *Finished, err error) {
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	s, err := open(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	defer joinClose(&err, s.Close)
+	dir := &runDir{path: o.Out}
+	if dir.path == "" {
+		dir.path = defaultDir(o.Suite, time.Now())
+	}
+	if err := dir.check(o.Force, o.Resume); err != nil {
+		return nil, err
+	}
+	if o.Resume && !dir.has(journalFile) {
+		if run, err := dir.finished(); err == nil {
+			if run.ID != s.plan.ID {
+				return nil, &config.Error{Pos: config.Pos{Key: "--resume"}, Value: dir.path, Problem: "holds a finished run of another suite, dataset or configuration", Hint: "name another directory"}
+			}
+			o.Notice("the run is finished already; nothing is left to do")
+			return &Finished{Run: run, Dir: dir.path}, nil
+		}
+	}
+	if err := s.preflight(ctx); err != nil {
+		return nil, err
+	}
+	journal, err := dir.openJournal(s.header(), o.Force && !o.Resume, o.Resume)
+	if err != nil {
+		return nil, err
+	}
+	return s.execute(ctx, dir, journal)
+}
+
+// session is a loaded suite with everything open that running it needs.
+type session struct {
+	o         *RunOptions
+	suite     *config.Suite
+	rules     []gate.Rule
+	data      *dataset.Dataset
+	ref       record.DatasetRef
+	critical  int
+	check     *checker
+	providers []*opened
+	plan      *runner.Plan
+	parts     map[string]string
+}
+
+// Close ends what the session keeps open.
+func (s *session) Close() error {
+	var errs []error
+	if s.data != nil {
+		errs = append(errs, s.data.Close())
+	}
+	if s.check != nil {
+		errs = append(errs, s.check.Close())
+	}
+	for _, p := range s.providers {
+		errs = append(errs, p.close())
+	}
+	return errors.Join(errs...)
+}
+
+// open does everything that can go wrong through a user's mistake.
+func open(ctx context.Context, o *RunOptions) (s *session, err error) {
+	loaded, err := LoadSuite(o.Suite, o.LoadOptions)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range loaded.Unsupported {
+		o.Notice("left out: " + u.Error())
+	}
+	s = &session{o: o, suite: loaded.Suite}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+			s = nil
+		}
+	}()
+	override(s.suite, o)
+	var errs config.Errors
+	for _, c := range s.suite.Gate {
+		rule, err := gate.Parse(c)
+		if err != nil {
+			errs.Append(c.Pos, err)
+			continue
+		}
+		s.rules = append(s.rules, rule)
+	}
+	prompts := make([]*runner.Prompt, len(s.suite.Prompts))
+	for i, p := range s.suite.Prompts {
+		if prompts[i], err = runner.CompilePrompt(p); err != nil {
+			errs.Append(p.Pos, err)
+		}
+	}
+	if s.providers, err = openProviders(s.suite, o); err != nil {
+		errs.Append(config.Pos{File: s.suite.Path, Key: "providers"}, err)
+	}
+	dir := filepath.Dir(o.Suite)
+	if s.check, err = newChecker(s.suite, dir); err != nil {
+		errs.Append(config.Pos{File: s.suite.Path, Key: "defaultTest"}, err)
+		s.check = nil
+	}
+	if err := errs.Err(); err != nil {
+		return s, err
+	}
+	if err := s.scan(ctx, dir, prompts); err != nil {
+		return s, err
+	}
+	s.makePlan(prompts)
+	return s, nil
+}
+
+// override applies the command line to the suite.
+func override(suite *config.Suite, o *RunOptions) {
+	if o.Samples > 0 {
+		suite.Samples = o.Samples
+	}
+	if o.Seed != nil {
+		suite.Seed = *o.Seed
+	}
+	for i := range suite.Tests {
+		if o.Sample > 0 {
+			suite.Tests[i].Sample = o.Sample
+		}
+		suite.Tests[i].Tags = append(suite.Tests[i].Tags, o.Tags...)
+	}
+}
+
+// scan reads the whole dataset once: every row is merged with the defaults, its prompts are
+// rendered and its checks compiled, so that a run starts only when no row can break it.
+func (s *session) scan(ctx context.Context, dir string, prompts []*runner.Prompt) error {
+	unsupported := func(p config.Pos, what string) {
+		s.o.Notice(fmt.Sprintf("left out: %s: %s", p, what))
+	}
+	opts := dataset.Options{
+		Dir: dir, Seed: s.suite.Seed, Stdin: s.o.Stdin,
+		DecodeTest: func(p config.Pos, raw map[string]any) (config.Test, error) {
+			return s.decodeTest(p, raw)
+		},
+		DecodeTests: func(file string, data []byte) ([]config.Test, error) {
+			tests, left, err := config.DecodeTests(file, data, loadOptions(s.o.LoadOptions))
+			return tests, errors.Join(s.left(left), err)
+		},
+	}
+	if s.o.SkipUnsupported {
+		opts.Unsupported = unsupported
+	}
+	var err error
+	if s.data, err = dataset.Open(s.suite.Tests, opts); err != nil {
+		return err
+	}
+	s.ref, err = s.data.Scan(ctx, func(row dataset.Row) error {
+		c, err := s.newCase(row)
+		if err != nil {
+			return err
+		}
+		if c.Critical {
+			s.critical++
+		}
+		for _, p := range prompts {
+			if err := runner.CheckPrompt(p, &c, row.Test.Pos); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return &Interrupted{Stopped: "interrupted while reading the dataset"}
+	}
+	return err
+}
+
+func (s *session) decodeTest(p config.Pos, raw map[string]any) (config.Test, error) {
+	t, left, err := config.DecodeTest(p, raw, loadOptions(s.o.LoadOptions))
+	return t, errors.Join(s.left(left), err)
+}
+
+// left reports what a dataset asks for and telltale cannot do: an error, or a notice with
+// --skip-unsupported.
+func (s *session) left(us config.Errors) error {
+	if len(us) == 0 {
+		return nil
+	}
+	if !s.o.SkipUnsupported {
+		return us
+	}
+	for _, u := range us {
+		s.o.Notice("left out: " + u.Error())
+	}
+	return nil
+}
+
+// newCase merges a row with the suite's defaults and compiles its checks.
+func (s *session) newCase(row dataset.Row) (runner.Case, error) {
+	t := row.Test
+	def := s.suite.Default
+	def.Assert = nil
+	merged := t.Merge(&def)
+	checks, timed, err := s.check.forTest(&merged)
+	if err != nil {
+		return runner.Case{}, err
+	}
+	c := runner.Case{
+		Case: record.Case{
+			ID: merged.ID, ExplicitID: row.ExplicitID, Description: merged.Description, Vars: merged.Vars, Tags: merged.Tags,
+			Group: merged.Group, Critical: merged.Critical, Metadata: merged.Metadata,
+		},
+		Prefix: merged.Prefix, Suffix: merged.Suffix, Threshold: merged.Threshold, Checks: checks, Timed: timed,
+	}
+	if c.Vars == nil {
+		c.Vars = map[string]any{}
+	}
+	if g := s.suite.Groups; g != "" && c.Group == "" {
+		v, ok := c.Vars[g]
+		if !ok {
+			v, ok = c.Metadata[g]
+		}
+		if !ok {
+			return c, &config.Error{Pos: merged.Pos.At("vars." + g), Problem: fmt.Sprintf("the suite groups cases by %q, which this case has neither as a variable nor in its metadata", g), Want: "a value for it"}
+		}
+		c.Group = fmt.Sprint(v)
+	}
+	return c, nil
+}
+
+// cases reads the dataset again for the runner.
+func (s *session) cases(ctx context.Context) iter.Seq2[runner.Case, error] {
+	return func(yield func(runner.Case, error) bool) {
+		for row, err := range s.data.Rows(ctx) {
+			var c runner.Case
+			if err == nil {
+				c, err = s.newCase(row)
+			}
+			if !yield(c, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// makePlan fixes what is run and what determines it.
+func (s *session) makePlan(prompts []*runner.Prompt) {
+	s.plan = &runner.Plan{Cases: s.cases, Count: s.ref.Cases, Repeats: s.suite.Samples, Seed: s.suite.Seed}
+	var ids []string
+	for _, p := range s.providers {
+		most := s.concurrency()
+		if m := p.info.MaxConcurrency; m > 0 {
+			most = min(most, m)
+		}
+		limit := runner.NewLimiter(most)
+		for i, prompt := range s.suite.Prompts {
+			if !allowed(p.spec, prompt.Label) {
+				continue
+			}
+			snap := record.Snapshot{Provider: p.spec.Name(), Model: p.info.Model, Prompt: prompt.Label, Template: prompts[i].Source(), Params: p.info.Params}
+			snap.Identify()
+			ids = append(ids, snap.ID)
+			s.plan.Cells = append(s.plan.Cells, runner.Cell{
+				Provider: p.provider, Prompt: prompts[i], Snapshot: snap, ProviderName: p.spec.Name(), PromptName: prompt.Label,
+				Cacheable: p.info.Cacheable, Stream: s.check.streams, Limit: limit,
+			})
+		}
+	}
+	s.parts = map[string]string{
+		"suite": s.suite.Hash, "dataset": s.ref.Hash, "snapshots": record.HashJSON(ids), "scorers": record.HashJSON(s.check.signatureList()),
+		"seed": fmt.Sprint(s.suite.Seed), "samples": fmt.Sprint(s.suite.Samples), "telltale version": Version,
+	}
+	s.plan.ID = record.HashJSON(s.parts)
+}
+
+func allowed(p config.Provider, prompt string) bool {
+	if len(p.Prompts) == 0 {
+		return true
+	}
+	for _, name := range p.Prompts {
+		if name == prompt {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *session) concurrency() int {
+	switch {
+	case s.o.Concurrency > 0:
+		return s.o.Concurrency
+	case s.suite.Evaluate.MaxConcurrency > 0:
+		return s.suite.Evaluate.MaxConcurrency
+	}
+	return DefaultConcurrency
+}
+
+func (s *session) header() runner.Header {
+	return runner.Header{ID: s.plan.ID, Parts: s.parts, Total: s.plan.Total(), Started: time.Now().UTC()}
+}
+
+// preflight asks every provider whether it can work at all.
+func (s *session) preflight(ctx context.Context) error {
+	for _, p := range s.providers {
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := p.provider.Check(ctx)
+		cancel()
+		if err == nil {
+			continue
+		}
+		if isMistake(err) {
+			return err
+		}
+		return &CouldNotRun{&config.Error{Pos: p.spec.Pos, Value: p.spec.ID, Problem: "the provider cannot be reached", Err: err}}
+	}
+	return nil
+}
+
+func isMistake(err error) bool {
+	_, one := errors.AsType[*config.Error](err)
+	_, many := errors.AsType[config.Errors](err)
+	return one || many
+}

@@ -1,0 +1,229 @@
+package openai
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/record"
+)
+
+// completion is an answer, whole or one event of a stream: a whole one has messages, an event has deltas.
+type completion struct {
+	Model             string    `json:"model"`
+	SystemFingerprint string    `json:"system_fingerprint"`
+	Choices           []choice  `json:"choices"`
+	Usage             *usage    `json:"usage"`
+	Error             *apiError `json:"error"`
+}
+
+type choice struct {
+	Index        int       `json:"index"`
+	Message      message   `json:"message"`
+	Delta        message   `json:"delta"`
+	FinishReason string    `json:"finish_reason"`
+	Logprobs     *logprobs `json:"logprobs"`
+	// Error is how OpenRouter reports that the model behind it failed in mid-answer.
+	Error *apiError `json:"error"`
+}
+
+// message is what the model said. Reasoning that some servers show beside it is left out.
+type message struct {
+	Content      content    `json:"content"`
+	Refusal      string     `json:"refusal"`
+	ToolCalls    []toolCall `json:"tool_calls"`
+	FunctionCall *function  `json:"function_call"` // the form before tools
+}
+
+// content is text; null and absent are the empty text. Some servers write a list of parts.
+type content string
+
+// UnmarshalJSON takes a string, null, or a list of text parts.
+func (c *content) UnmarshalJSON(b []byte) error {
+	if len(b) == 0 || b[0] != '[' {
+		return json.Unmarshal(b, (*string)(c))
+	}
+	var parts []struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}
+	if err := json.Unmarshal(b, &parts); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if p.Type == "text" || p.Type == "output_text" {
+			*c += content(p.Text)
+		}
+	}
+	return nil
+}
+
+// toolCall is one call the model wants made. In a stream it arrives in pieces under its index.
+type toolCall struct {
+	Index    *int            `json:"index,omitempty"`
+	ID       string          `json:"id,omitempty"`
+	Type     string          `json:"type,omitempty"`
+	Function *function       `json:"function,omitempty"`
+	Custom   json.RawMessage `json:"custom,omitempty"`
+}
+
+type function struct {
+	Name      string    `json:"name"`
+	Arguments arguments `json:"arguments"`
+}
+
+// arguments are the JSON text of a call's arguments. Some servers write the object itself.
+type arguments string
+
+// UnmarshalJSON takes the text, or any other value as compact JSON.
+func (a *arguments) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
+	s, err := provider.Text(b)
+	*a = arguments(s)
+	return err
+}
+
+type logprobs struct {
+	Content []tokenLogprob `json:"content"`
+}
+
+type tokenLogprob struct {
+	Token   string  `json:"token"`
+	Logprob float64 `json:"logprob"`
+	Top     []struct {
+		Token   string  `json:"token"`
+		Logprob float64 `json:"logprob"`
+	} `json:"top_logprobs"`
+}
+
+// usage are the token counts, in the places where servers put them.
+type usage struct {
+	provider.Usage
+	// Cost is OpenRouter's price of the call in US dollars.
+	Cost *float64
+	// CacheHit is DeepSeek's count of cached prompt tokens.
+	CacheHit int
+}
+
+// UnmarshalJSON reads the shared counts and the two that are not shared.
+func (u *usage) UnmarshalJSON(b []byte) error {
+	if err := u.Usage.UnmarshalJSON(b); err != nil {
+		return err
+	}
+	if !bytes.Contains(b, []byte(`"cost"`)) && !bytes.Contains(b, []byte(`"prompt_cache_hit_tokens"`)) {
+		return nil
+	}
+	var w struct {
+		Cost     *float64 `json:"cost"`
+		CacheHit int      `json:"prompt_cache_hit_tokens"`
+	}
+	err := json.Unmarshal(b, &w)
+	u.Cost, u.CacheHit = w.Cost, w.CacheHit
+	return err
+}
+
+// decode reads a whole answer.
+func (p *Provider) decode(body []byte) (record.Response, *record.Failure) {
+	var c completion
+	if err := json.Unmarshal(body, &c); err != nil {
+		return record.Response{}, &record.Failure{Kind: record.Malformed, Message: "not a chat completion: " + p.clean(err.Error(), shownText)}
+	}
+	if c.Error.says() {
+		return record.Response{}, p.apiFailure(c.Error)
+	}
+	var out record.Response
+	if f := p.fill(&out, &c); f != nil {
+		return record.Response{}, f
+	}
+	var first *choice
+	for i := range c.Choices {
+		if c.Choices[i].Index == 0 {
+			first = &c.Choices[i]
+			break
+		}
+	}
+	if first == nil {
+		return record.Response{}, &record.Failure{Kind: record.Empty, Message: "the answer has no choices"}
+	}
+	if first.Error.says() {
+		return record.Response{}, p.apiFailure(first.Error)
+	}
+	out.FinishReason = first.FinishReason
+	out.Refusal = first.Message.Refusal
+	if first.Logprobs != nil {
+		out.Logprobs = appendLogprobs(make([]record.TokenLogprob, 0, len(first.Logprobs.Content)), first.Logprobs.Content)
+	}
+	out.Output = output(&first.Message)
+	return out, nil
+}
+
+// fill takes over what stands beside the choices.
+func (p *Provider) fill(out *record.Response, c *completion) *record.Failure {
+	if c.Model != "" {
+		out.Model = c.Model
+	}
+	if c.SystemFingerprint != "" {
+		out.Fingerprint = c.SystemFingerprint
+	}
+	if c.Usage == nil {
+		return nil
+	}
+	u, err := c.Usage.Record()
+	if err != nil {
+		return &record.Failure{Kind: record.Malformed, Message: err.Error()}
+	}
+	if u.Cached == 0 {
+		u.Cached = max(c.Usage.CacheHit, 0)
+	}
+	out.Usage = u
+	if cost := c.Usage.Cost; cost != nil && p.flavour.costReported && provider.NotNegative(*cost) {
+		out.Cost = cost
+	}
+	return nil
+}
+
+// output is what the model said as text: its words, or else its tool calls as JSON, or else its refusal.
+func output(m *message) string {
+	switch {
+	case m.Content != "":
+		return string(m.Content)
+	case len(m.ToolCalls) > 0:
+		calls := make([]toolCall, len(m.ToolCalls))
+		for i, c := range m.ToolCalls {
+			c.Index = nil // the place in the list says it
+			calls[i] = c
+		}
+		return plainJSON(calls)
+	case m.FunctionCall != nil:
+		return plainJSON(m.FunctionCall)
+	}
+	return m.Refusal
+}
+
+// plainJSON encodes without escaping what only HTML needs escaped.
+func plainJSON(v any) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Sprint(v) // cannot happen: the values were decoded from JSON
+	}
+	return string(bytes.TrimRight(b.Bytes(), "\n"))
+}
+
+func appendLogprobs(out []record.TokenLogprob, in []tokenLogprob) []record.TokenLogprob {
+	for _, t := range in {
+		l := record.TokenLogprob{Token: t.Token, Logprob: t.Logprob}
+		if len(t.Top) > 0 {
+			l.Top = make(map[string]float64, len(t.Top))
+			for _, alt := range t.Top {
+				l.Top[alt.Token] = alt.Logprob
+			}
+		}
+		out = append(out, l)
+	}
+	return out
+}

@@ -1,0 +1,289 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/record"
+)
+
+// shownText is how much of a server's words an error repeats.
+const shownText = 300
+
+// transportFailure says why there was no answer, or only half of one. other is the kind of what is
+// neither the caller's doing nor a time limit: Connection before the answer, Cut in the middle.
+func (p *Provider) transportFailure(ctx context.Context, err error, other record.FailureKind) *record.Failure {
+	host := p.hostPort()
+	if f := provider.Interrupted(ctx); f != nil {
+		if f.Kind == record.Timeout {
+			f.Message = host + " gave no complete answer in time"
+		}
+		return f
+	}
+	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
+		return &record.Failure{Kind: record.Timeout, Message: host + ": " + p.clean(plain(err), shownText), Err: hide(err)}
+	}
+	f := &record.Failure{Kind: other, Err: hide(err)}
+	if other == record.Cut {
+		f.Message = host + " ended the connection in the middle of its answer: " + p.clean(plain(err), shownText)
+		return f
+	}
+	f.Message = "cannot reach " + host + ": " + p.clean(plain(err), shownText)
+	if certificate(err) {
+		never := false // the next attempt meets the same certificate
+		f.Retry = &never
+	}
+	return f
+}
+
+// hide keeps of a cause only what callers test for: a cause may repeat the URL with its secrets.
+func hide(err error) error {
+	for _, known := range []error{syscall.ECONNREFUSED, syscall.ECONNRESET, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return nil
+}
+
+// plain strips the address and the system call from a network error.
+func plain(err error) string {
+	if ue, ok := errors.AsType[*url.Error](err); ok {
+		err = ue.Err
+	}
+	if de, ok := errors.AsType[*net.DNSError](err); ok {
+		return "no such host: " + de.Name
+	}
+	if oe, ok := errors.AsType[*net.OpError](err); ok {
+		err = oe.Err
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno.Error()
+	}
+	return err.Error()
+}
+
+func certificate(err error) bool {
+	var verification *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &name)
+}
+
+func (p *Provider) hostPort() string {
+	port := p.base.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[p.base.Scheme]
+	}
+	return net.JoinHostPort(p.base.Hostname(), port)
+}
+
+// kindOf maps an HTTP status to a reason.
+func kindOf(status int) record.FailureKind {
+	switch {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return record.Auth
+	case status == http.StatusNotFound:
+		return record.NotFound
+	case status == http.StatusRequestTimeout:
+		return record.Timeout
+	case status == http.StatusTooManyRequests:
+		return record.RateLimited
+	case status >= 500:
+		return record.Server
+	}
+	return record.BadRequest
+}
+
+// statusFailure turns an answer other than 2xx into a failure.
+func (p *Provider) statusFailure(ctx context.Context, resp *http.Response) *record.Failure {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err != nil && provider.Interrupted(ctx) != nil {
+		return p.transportFailure(ctx, err, record.Cut)
+	}
+	f := &record.Failure{
+		Kind: kindOf(resp.StatusCode), Status: resp.StatusCode,
+		RetryAfter: retryAfter(resp.Header, time.Now()), Retry: shouldRetry(resp.Header),
+	}
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		// Following it could hand the key to somebody else, and would turn the request into a GET.
+		f.Message = "redirects are not followed; the server sends to " + p.location(resp.Header.Get("Location"))
+		return f
+	}
+	code := ""
+	f.Message, code = p.errorText(body)
+	if f.Message == "" {
+		f.Message = http.StatusText(resp.StatusCode)
+	}
+	if f.Retry == nil {
+		f.Retry = retryByCode(resp.StatusCode, code)
+	}
+	return f
+}
+
+// retryByCode says what status and error code tell beyond the kind: an account without credit stays
+// so, a conflict passes.
+func retryByCode(status int, code string) *bool {
+	yes, no := true, false
+	switch {
+	case code == "insufficient_quota" || code == "billing_hard_limit_reached":
+		return &no
+	case status == http.StatusConflict:
+		return &yes
+	case status == http.StatusNotImplemented:
+		return &no
+	}
+	return nil
+}
+
+// location shows where a redirect leads: scheme and host, for the rest may hold a token.
+func (p *Provider) location(s string) string {
+	u, err := p.url.Parse(s)
+	if err != nil || s == "" {
+		return "nowhere"
+	}
+	return p.clean(u.Scheme+"://"+u.Host, shownText)
+}
+
+// shouldRetry reads the header by which OpenAI overrides a client's own judgement.
+func shouldRetry(h http.Header) *bool {
+	switch strings.ToLower(h.Get("X-Should-Retry")) {
+	case "true":
+		v := true
+		return &v
+	case "false":
+		v := false
+		return &v
+	}
+	return nil
+}
+
+// longestWait caps what a server may ask for, so that a nonsense value does not overflow.
+const longestWait = 24 * time.Hour
+
+// retryAfter reads retry-after-ms, or retry-after in seconds or as a date.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	if d, ok := wait(h.Get("Retry-After-Ms"), time.Millisecond); ok {
+		return d
+	}
+	s := h.Get("Retry-After")
+	if d, ok := wait(s, time.Second); ok {
+		return d
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return min(max(at.Sub(now), 0), longestWait)
+	}
+	return 0
+}
+
+func wait(s string, unit time.Duration) (time.Duration, bool) {
+	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil || !(v >= 0) {
+		return 0, false
+	}
+	if v > float64(longestWait)/float64(unit) {
+		return longestWait, true
+	}
+	return time.Duration(v * float64(unit)), true
+}
+
+// apiError is an error as servers write it: an object, or only a text.
+type apiError struct {
+	Message string
+	Type    string
+	Code    string // a word, or a number that is an HTTP status
+}
+
+// says reports whether there is an error: some servers write an empty one beside a good answer.
+func (e *apiError) says() bool { return e != nil && *e != apiError{} }
+
+// UnmarshalJSON takes {"message","type","code"} with any kind of code, or a string.
+func (e *apiError) UnmarshalJSON(b []byte) error {
+	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '"' {
+		return json.Unmarshal(b, &e.Message)
+	}
+	var w struct {
+		Message string          `json:"message"`
+		Type    string          `json:"type"`
+		Code    json.RawMessage `json:"code"`
+	}
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	e.Message, e.Type = w.Message, w.Type
+	if code := strings.Trim(string(w.Code), `"`); code != "null" {
+		e.Code = code
+	}
+	return nil
+}
+
+// errorText finds the message and code in an error's body, whatever its shape.
+func (p *Provider) errorText(body []byte) (message, code string) {
+	var w struct {
+		Error   *apiError       `json:"error"`
+		Message json.RawMessage `json:"message"`
+		Detail  json.RawMessage `json:"detail"`
+		Code    json.RawMessage `json:"code"`
+	}
+	if json.Unmarshal(body, &w) == nil {
+		switch {
+		case w.Error != nil && w.Error.Message != "":
+			return p.clean(oneLine(w.Error.Message), shownText), w.Error.Code
+		case w.Error != nil:
+			return p.clean(w.Error.Type+" "+w.Error.Code, shownText), w.Error.Code
+		case len(w.Message) > 0:
+			text, _ := provider.Text(w.Message) // it was just parsed
+			return p.clean(oneLine(text), shownText), strings.Trim(string(w.Code), `"`)
+		case len(w.Detail) > 0:
+			text, _ := provider.Text(w.Detail)
+			return p.clean(oneLine(text), shownText), ""
+		}
+	}
+	return p.excerpt(body), ""
+}
+
+// excerpt shows the start of a body that is not what was expected.
+func (p *Provider) excerpt(body []byte) string {
+	body = body[:min(len(body), maxErrorBody)]
+	return p.clean(oneLine(strings.ToValidUTF8(string(body), "\uFFFD")), shownText)
+}
+
+// oneLine joins lines and runs of white space.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// apiFailure is an error that came with status 200, as a whole answer, a choice or an event.
+func (p *Provider) apiFailure(e *apiError) *record.Failure {
+	f := &record.Failure{Kind: record.Server, Message: p.clean(oneLine(e.Message), shownText)}
+	if f.Message == "" {
+		f.Message = p.clean(fmt.Sprintf("error %s %s", e.Type, e.Code), shownText)
+	}
+	if status, err := strconv.Atoi(e.Code); err == nil && status >= 400 && status <= 599 {
+		f.Kind = kindOf(status)
+		f.Retry = retryByCode(status, "")
+		return f
+	}
+	switch e.Type + "/" + e.Code {
+	case "invalid_request_error/" + e.Code:
+		f.Kind = record.BadRequest
+	case "requests/rate_limit_exceeded", "tokens/rate_limit_exceeded", "rate_limit_exceeded/" + e.Code, "rate_limit_error/" + e.Code:
+		f.Kind = record.RateLimited
+	case "insufficient_quota/" + e.Code:
+		f.Kind = record.RateLimited
+	}
+	f.Retry = retryByCode(0, e.Code)
+	return f
+}

@@ -1,0 +1,110 @@
+// Package report shows a finished run to people and machines: on a terminal, as JSON, as JUnit
+// XML, as Markdown for a CI job summary, and as one self-contained HTML page.
+//
+// It decides nothing and computes no metric: verdicts, means and intervals come from the run as
+// they are. What it adds is counted from the samples while they stream past: pass rates by tag
+// and by provider and prompt, histograms, and a bounded choice of samples to show. A Collector
+// makes that Digest in one pass and memory that does not grow with the number of samples; every
+// format is written from the run and the Digest, only JUnit reads the samples once more.
+//
+// Whatever a model wrote is hostile text. It is clipped, and escaped for the medium it goes to.
+// No data is shown as "no data" and never as zero, and an undecided run never looks like a pass.
+package report
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"github.com/telltale-llm/telltale/internal/record"
+)
+
+// The names of the files that WriteDir writes.
+const (
+	JSONFile     = "run.json"
+	JUnitFile    = "junit.xml"
+	MarkdownFile = "report.md"
+	HTMLFile     = "report.html"
+)
+
+// samplesFile is where the reports send a reader for what they leave out. The runner writes it.
+const samplesFile = "samples.jsonl"
+
+// Source is a finished run with its samples.
+type Source struct {
+	Run *record.Run
+	// Samples starts a new pass over the samples in plan order. A sample belongs to its reader
+	// only until the next one is asked for.
+	Samples func() iter.Seq2[record.Sample, error]
+	// Digest is what a Collector saw of the same samples. Nil costs each format that needs it a
+	// pass of its own.
+	Digest *Digest
+}
+
+// digested returns src with its Digest present and its run checked.
+func (src Source) digested() (Source, error) {
+	if src.Run == nil {
+		return src, errors.New("report: no run")
+	}
+	if src.Digest != nil {
+		return src, nil
+	}
+	if src.Samples == nil {
+		return src, errors.New("report: neither a digest nor samples")
+	}
+	d, err := Collect(src.Samples())
+	src.Digest = d
+	return src, err
+}
+
+// WriteDir writes junit.xml, report.md, report.html and, last, run.json into dir, which it
+// creates. Each file is complete or absent: it is written under another name, synced and
+// renamed. A run.json therefore says that everything else is there.
+func WriteDir(dir string, src Source) error {
+	src, err := src.digested()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	files := []struct {
+		name  string
+		write func(io.Writer) error
+	}{
+		{JUnitFile, func(w io.Writer) error { return JUnit(w, src) }},
+		{MarkdownFile, func(w io.Writer) error { return Markdown(w, src) }},
+		{HTMLFile, func(w io.Writer) error { return HTML(w, src) }},
+		{JSONFile, func(w io.Writer) error { return JSON(w, src.Run) }},
+	}
+	for _, f := range files {
+		if err := writeFile(filepath.Join(dir, f.name), f.write); err != nil {
+			return fmt.Errorf("report: %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// writeFile makes path appear whole or not at all.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	dir, name := filepath.Split(path)
+	tmp := filepath.Join(dir, "."+name+".tmp")
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o666)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp))
+		}
+	}()
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err := errors.Join(write(w), w.Flush(), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}

@@ -1,0 +1,511 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/rivo/uniseg"
+
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/verdict"
+)
+
+// TerminalOptions says what the summary is shown on.
+type TerminalOptions struct {
+	// Width in columns; 0 means 80, and less than 50 counts as 50. Lines are wrapped or clipped to it.
+	Width int
+	// Color allows ANSI colours. The caller has looked at NO_COLOR, CI and whether it is a terminal.
+	Color bool
+	// ASCII keeps telltale's own signs to ASCII, for terminals that are not UTF-8.
+	ASCII bool
+	// Failures is how many of them are listed; 0 means 5, negative none.
+	Failures int
+	// Dir is where the results are; empty means that none were written.
+	Dir string
+}
+
+const (
+	termMetrics = 40
+	termReasons = 8
+	barCells    = 21 // an odd number gives 50% a cell of its own
+)
+
+// Terminal writes the summary a person reads after a run. The verdict is its first line and its
+// last. No line starts with text of a model's making, and no such text keeps control characters.
+func Terminal(w io.Writer, src Source, opts TerminalOptions) error {
+	src, err := src.digested()
+	if err != nil {
+		return err
+	}
+	if opts.Width == 0 {
+		opts.Width = 80
+	}
+	opts.Width = min(max(opts.Width, 50), 200)
+	if opts.Failures == 0 {
+		opts.Failures = 5
+	}
+	t := &terminal{TerminalOptions: opts, run: src.Run, d: src.Digest}
+	t.head(src)
+	t.gate()
+	t.metrics()
+	t.parts()
+	t.samples()
+	t.errors()
+	t.usage()
+	t.verdictLine()
+	out := t.b.String()
+	if opts.ASCII {
+		out = asciiSigns.Replace(out)
+	}
+	_, err = io.WriteString(w, out)
+	return err
+}
+
+// asciiSigns replaces the signs the summary is drawn with.
+var asciiSigns = strings.NewReplacer("✓", "+", "✗", "x", "–", "-", "…", "...", "·", ".", "●", "o", "├", "[", "┤", "]",
+	"─", "-", "╎", "|", "≥", ">=", "“", "\"", "”", "\"", "↵", "\\n")
+
+type terminal struct {
+	TerminalOptions
+	b   strings.Builder
+	run *record.Run
+	d   *Digest
+}
+
+// line writes one line. GitHub takes "::" at the start of a line, after white space, for a command.
+func (t *terminal) line(s string) {
+	s = strings.TrimRight(s, " ")
+	if text := strings.TrimLeft(s, " "); strings.HasPrefix(text, "::") {
+		s = s[:len(s)-len(text)] + ": " + text[1:]
+	}
+	t.b.WriteString(s)
+	t.b.WriteByte('\n')
+}
+
+// style names an ANSI sequence.
+type style string
+
+const (
+	bold    style = "\x1b[1m"
+	dim     style = "\x1b[2m"
+	red     style = "\x1b[31m"
+	green   style = "\x1b[32m"
+	yellow  style = "\x1b[33m"
+	magenta style = "\x1b[35m"
+	reset   style = "\x1b[0m"
+)
+
+func (t *terminal) paint(s string, styles ...style) string {
+	if !t.Color || s == "" {
+		return s
+	}
+	var b strings.Builder
+	for _, st := range styles {
+		b.WriteString(string(st))
+	}
+	b.WriteString(s)
+	b.WriteString(string(reset))
+	return b.String()
+}
+
+func hue(v verdict.Verdict) style {
+	switch v {
+	case verdict.Pass:
+		return green
+	case verdict.Fail:
+		return red
+	case verdict.Error:
+		return magenta
+	}
+	return yellow
+}
+
+// verdictLine says what was decided and by which number.
+func (t *terminal) verdictLine() {
+	g := t.run.Gate
+	head := mark(g.Verdict) + " " + word(g.Verdict)
+	rest := deciding(t.run, g.Decision)
+	if rest == "" {
+		rest = reasonOf(g.Decision)
+	}
+	if t.run.Summary.Stopped != "" {
+		rest = "stopped early; " + rest
+	}
+	t.line(t.paint(head, bold, hue(g.Verdict)) + "  " + fit(rest, t.Width-width(head)-2))
+}
+
+// section writes a heading, set off by an empty line.
+func (t *terminal) section(title string) {
+	t.line("")
+	t.line(t.paint(title, bold))
+}
+
+// wrap writes s on as many lines as needed, each with the indent.
+func (t *terminal) wrap(indent, s string, styles ...style) {
+	room := t.Width - len(indent)
+	line := ""
+	words := strings.Fields(s)
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		if runes := []rune(w); width(w) > room {
+			// Even a word without a break must not stick out: its rest becomes the next word.
+			w = string(runes[:room/2])
+			words[i] = string(runes[room/2:])
+			i--
+		}
+		if line != "" && width(line)+1+width(w) > room {
+			t.line(indent + t.paint(line, styles...))
+			line = ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += w
+	}
+	if line != "" {
+		t.line(indent + t.paint(line, styles...))
+	}
+}
+
+func (t *terminal) head(src Source) {
+	t.verdictLine()
+	g := t.run.Gate
+	if deciding(t.run, g.Decision) != "" {
+		t.wrap("  ", logLine(reasonOf(g.Decision), 400))
+	}
+	for _, n := range notices(src) {
+		t.wrap("  ", "! "+logLine(n, 400), bold, yellow)
+	}
+	if text, ids := criticals(t.run.Summary); text != "" {
+		t.wrap("  ", "! "+text+": "+logLine(strings.Join(ids, ", "), 200), bold, red)
+	}
+	about := suiteName(t.run)
+	if p := t.run.Suite.Path; p != "" && p != about {
+		about += " · " + p
+	}
+	t.line("  " + t.paint(fit(about, t.Width-2), dim))
+	for _, n := range t.run.Warnings[:min(len(t.run.Warnings), termReasons)] {
+		t.wrap("  ", "! warning: "+logLine(n, 400), yellow)
+	}
+}
+
+func (t *terminal) gate() {
+	t.section("Gate")
+	checks := t.run.Gate.Checks
+	if len(checks) == 0 {
+		t.line("  no gate was set")
+		return
+	}
+	g := newGrid(1)
+	for _, c := range checks[:min(len(checks), termMetrics)] {
+		g.add(cell{mark(c.Verdict), []style{hue(c.Verdict), bold}}, plain(logLine(c.Metric, 40)),
+			plain(decidingValue(t.run, c)), plain(logLine(c.Want, 30)))
+	}
+	g.right(2)
+	if g.width()+2 > t.Width {
+		for _, c := range checks[:min(len(checks), termMetrics)] {
+			t.wrap("  ", t.paint(mark(c.Verdict), hue(c.Verdict), bold)+" "+logLine(deciding(t.run, c), 200))
+			t.wrap("      ", logLine(reasonOf(c), 300), dim)
+		}
+		return
+	}
+	for i, line := range g.lines(t) {
+		c := checks[i]
+		reason := logLine(reasonOf(c), 300)
+		if w := g.width() + 2 + 2 + width(reason); w <= t.Width {
+			line += "  " + t.paint(reason, dim)
+			reason = ""
+		}
+		t.line("  " + line)
+		if reason != "" && c.Verdict != verdict.Pass {
+			t.wrap("      ", reason, dim)
+		}
+	}
+}
+
+func (t *terminal) metrics() {
+	rows := metricRows(t.run.Metrics, limits(t.run))
+	if len(rows) == 0 {
+		return
+	}
+	t.section("Metrics")
+	t.metricGrid(rows[:min(len(rows), termMetrics)])
+	if len(rows) > termMetrics {
+		t.line(fmt.Sprintf("  %s more are in %s", count(len(rows)-termMetrics), JSONFile))
+	}
+	if len(t.run.BySnapshot) < 2 {
+		return
+	}
+	for _, s := range t.run.Snapshots {
+		if metrics, ok := t.run.BySnapshot[s.ID]; ok {
+			t.section("Metrics of " + fit(snapshotName(t.run, s.ID), t.Width-12))
+			t.metricGrid(metricRows(metrics, limits(t.run))[:min(len(metrics), termMetrics)])
+		}
+	}
+}
+
+func (t *terminal) metricGrid(rows []metricRow) {
+	g := newGrid(2)
+	g.right(1, 3)
+	g.add(plain("  "), cell{"value", []style{dim}}, cell{"95% interval", []style{dim}}, cell{"n", []style{dim}})
+	for _, r := range rows {
+		value := plain(r.value)
+		if !r.hasData() {
+			value.styles = []style{yellow}
+		}
+		g.add(plain("  "+logLine(r.name, 40)), value, plain(r.interval), plain(r.count))
+	}
+	if g.width() > t.Width {
+		for _, r := range rows {
+			t.line("  " + fit(r.name, t.Width-2))
+			t.wrap("    ", r.statement())
+			t.metricNotes(r)
+		}
+		return
+	}
+	bars := g.width()+2+barCells <= t.Width && anyShare(rows)
+	for i, line := range g.lines(t) {
+		if i == 0 {
+			if bars {
+				line += "  " + t.paint("0%"+strings.Repeat(" ", barCells-6)+"100%", dim)
+			}
+			t.line(line)
+			continue
+		}
+		r := rows[i-1]
+		if bars && r.share && r.hasData() {
+			line += "  " + bar(r)
+		}
+		t.line(line)
+		t.metricNotes(r)
+	}
+}
+
+// metricNotes writes what a metric's line has no column for.
+func (t *terminal) metricNotes(r metricRow) {
+	var notes []string
+	if r.Missing > 0 {
+		notes = append(notes, count(r.Missing)+" missing")
+	}
+	if q := r.quantiles(); q != "" {
+		notes = append(notes, q)
+	}
+	if len(notes) > 0 {
+		t.wrap("    ", strings.Join(notes, " · "), dim)
+	}
+}
+
+func anyShare(rows []metricRow) bool {
+	for _, r := range rows {
+		if r.share && r.hasData() {
+			return true
+		}
+	}
+	return false
+}
+
+// bar draws the interval of a share on a scale from 0 to 100%, with the gate's thresholds.
+func bar(m metricRow) string {
+	at := func(x float64) int { return min(max(int(math.Round(x*(barCells-1))), 0), barCells-1) }
+	cells := []rune(strings.Repeat("·", barCells))
+	if finite(m.Low) && finite(m.High) {
+		for i := at(*m.Low); i <= at(*m.High); i++ {
+			cells[i] = '─'
+		}
+		cells[at(*m.Low)], cells[at(*m.High)] = '├', '┤'
+	}
+	for _, l := range m.thresholds {
+		if l.at >= 0 && l.at <= 1 {
+			cells[at(l.at)] = '╎'
+		}
+	}
+	cells[at(*m.Mean)] = '●'
+	return string(cells)
+}
+
+// parts shows pass rates by provider and prompt, unless the metrics of each snapshot are there.
+func (t *terminal) parts() {
+	list := byCombo(t.d)
+	if len(list) == 0 || len(t.run.BySnapshot) > 1 {
+		return
+	}
+	t.section("By provider and prompt")
+	rows := make([]metricRow, 0, len(list))
+	for _, p := range list[:min(len(list), termMetrics)] {
+		p.row.name = p.name
+		rows = append(rows, p.row)
+	}
+	t.metricGrid(rows)
+}
+
+func (t *terminal) samples() {
+	s := t.run.Summary
+	t.section("Samples")
+	part := func(v verdict.Verdict, n int, what string) string {
+		text := mark(v) + " " + count(n) + " " + what
+		if n == 0 {
+			return t.paint(text, dim)
+		}
+		return t.paint(text, hue(v))
+	}
+	parts := []string{part(verdict.Pass, s.Passed, "passed"), part(verdict.Fail, s.Failed, "failed"),
+		part(verdict.Error, s.Errored, plural(s.Errored, "error")), part(verdict.Undecided, s.Undecided, "undecided"), "of " + count(s.Planned)}
+	if t.Width < 72 {
+		t.line("  " + strings.Join(parts[:2], "   "))
+		parts = parts[2:]
+	}
+	t.line("  " + strings.Join(parts, "   "))
+	rows := t.d.shown(max(t.Failures, 0))
+	if len(rows) == 0 {
+		return
+	}
+	bad := t.d.all.Failed + t.d.all.missing()
+	t.section(fmt.Sprintf("What did not pass (%s of %s)", count(len(rows)), count(bad)))
+	for _, r := range rows {
+		name := mark(r.verdict) + " " + fit(caseName(t.run, r.id, r.repeat), min(t.Width-4, 60))
+		about := ""
+		if r.critical {
+			about += "  critical"
+		}
+		if len(t.d.combos.list) > 1 {
+			about += "  " + comboName(r.combo, t.d)
+		}
+		t.line("  " + t.paint(name, hue(r.verdict)) + t.paint(aside(about, t.Width-2-width(name)), dim))
+		for _, w := range r.why[:min(len(r.why), 3)] {
+			t.wrap("      ", logLine(w, 240))
+		}
+		if len(r.why) > 3 {
+			t.line(fmt.Sprintf("      and %d more reasons", len(r.why)-3))
+		}
+		if r.verdict != verdict.Error || r.output != "" {
+			t.line("      " + t.paint("output "+quoted(r.output, t.Width-13), dim))
+		}
+	}
+}
+
+// aside is the second part of a line with a gap before it, when there is room.
+func aside(s string, columns int) string {
+	if s == "" || columns < 12 {
+		return ""
+	}
+	return "  " + fit(s, columns-2)
+}
+
+// quoted is text in quotes, or a word for an empty one.
+func quoted(s string, columns int) string {
+	if strings.TrimSpace(s) == "" {
+		return "(empty)"
+	}
+	return "“" + fit(s, columns-2) + "”"
+}
+
+// fit is logLine clipped to a number of columns, the mark of the cut included.
+func fit(s string, columns int) string {
+	out := logLine(s, columns)
+	for n := columns - 1; n > 0 && width(out) > columns; n-- {
+		out = logLine(s, n)
+	}
+	return out
+}
+
+func (t *terminal) errors() {
+	list := errorReasons(t.run.Summary)
+	if len(list) == 0 {
+		return
+	}
+	t.section("Errors by reason")
+	for _, e := range list[:min(len(list), termReasons)] {
+		t.line(fmt.Sprintf("  %8s  %s", count(e.n), fit(e.reason, t.Width-12)))
+	}
+	if len(list) > termReasons {
+		t.line(fmt.Sprintf("  %s more reasons are in %s", count(len(list)-termReasons), JSONFile))
+	}
+}
+
+func (t *terminal) usage() {
+	s, times := t.run.Summary, t.run.Times
+	t.section("Used")
+	t.line("  tokens  " + noted(tokens(s.Tokens)))
+	t.line("  cost    " + noted(cost(s)))
+	took, speed := elapsed(times)
+	if s.Cached > 0 {
+		speed += ", " + count(s.Cached) + " samples from the cache"
+	}
+	t.line("  time    " + noted(took, strings.TrimPrefix(speed, ", ")))
+	if t.Dir != "" {
+		t.section("Results in " + fit(t.Dir, t.Width-12))
+		t.wrap("  ", HTMLFile+" to read, "+samplesFile+" has every answer, "+JSONFile+" for machines")
+	}
+	t.line("")
+}
+
+// width is the number of columns s takes.
+func width(s string) int { return uniseg.StringWidth(s) }
+
+// cell is a piece of a table with its styles.
+type cell struct {
+	text   string
+	styles []style
+}
+
+func plain(s string) cell { return cell{text: s} }
+
+// grid aligns cells in columns.
+type grid struct {
+	gap     int
+	rows    [][]cell
+	widths  []int
+	rightAt map[int]bool
+}
+
+func newGrid(gap int) *grid { return &grid{gap: gap + 1, rightAt: map[int]bool{}} }
+
+func (g *grid) right(columns ...int) {
+	for _, c := range columns {
+		g.rightAt[c] = true
+	}
+}
+
+func (g *grid) add(cells ...cell) {
+	g.rows = append(g.rows, cells)
+	for i, c := range cells {
+		if i == len(g.widths) {
+			g.widths = append(g.widths, 0)
+		}
+		g.widths[i] = max(g.widths[i], width(c.text))
+	}
+}
+
+// width is that of a whole line.
+func (g *grid) width() int {
+	n := g.gap * max(len(g.widths)-1, 0)
+	for _, w := range g.widths {
+		n += w
+	}
+	return n
+}
+
+// lines returns the rows, all of the same width.
+func (g *grid) lines(t *terminal) []string {
+	out := make([]string, 0, len(g.rows))
+	for _, row := range g.rows {
+		var b strings.Builder
+		for i, c := range row {
+			if i > 0 {
+				b.WriteString(strings.Repeat(" ", g.gap))
+			}
+			fill := strings.Repeat(" ", g.widths[i]-width(c.text))
+			if g.rightAt[i] {
+				b.WriteString(fill)
+			}
+			b.WriteString(t.paint(c.text, c.styles...))
+			if !g.rightAt[i] {
+				b.WriteString(fill)
+			}
+		}
+		out = append(out, b.String())
+	}
+	return out
+}

@@ -1,0 +1,362 @@
+package runner
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/record"
+)
+
+// Header is the journal's first line: what the run is, so that only the same run is resumed.
+type Header struct {
+	Journal int               `json:"telltale_journal"` // format version
+	ID      string            `json:"id"`
+	Parts   map[string]string `json:"parts"` // what ID is the hash of, by name
+	Total   int               `json:"total"`
+	Started time.Time         `json:"started"`
+}
+
+const journalVersion = 1
+
+// Journal is an append-only file of finished samples, one a line: the sample's index in the plan, a
+// tab, the sample as JSON. A line is written with one system call, so that after kill -9 at most the
+// last line is incomplete; opening the journal cuts that one off. It is flushed to the disk once a
+// second. A sample may be appended again (it had no answer before): the last line counts.
+//
+// Memory: 8 bytes per planned sample.
+type Journal struct {
+	Header Header
+	// Sittings counts how often the journal has been opened before, Seconds the time spent then.
+	Sittings int
+	Seconds  float64
+
+	mu      sync.Mutex
+	file    *os.File
+	size    int64
+	offsets []int64 // by index: 1 + offset of the line, 0 when not finished
+	retry   []bool  // nil, or by index: finished without an answer in an earlier sitting
+	done    int
+	spent   Spent
+	opened  time.Time
+
+	stop   chan struct{} // ends the goroutine that flushes
+	synced sync.WaitGroup
+	dirty  bool
+	failed error // of flushing
+}
+
+// CreateJournal starts a journal; the file must not exist.
+func CreateJournal(path string, h Header) (*Journal, error) {
+	h.Journal = journalVersion
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{Header: h, file: f, offsets: make([]int64, h.Total), opened: time.Now()}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	b, err := json.Marshal(h)
+	if err == nil {
+		err = j.write(append(b, '\n'))
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	j.keepFlushed()
+	return j, f.Sync()
+}
+
+// keepFlushed flushes the file once a second, outside the path of the samples.
+func (j *Journal) keepFlushed() {
+	j.stop = make(chan struct{})
+	j.synced.Go(func() {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		for {
+			select {
+			case <-j.stop:
+				return
+			case <-t.C:
+			}
+			j.mu.Lock()
+			dirty := j.dirty
+			j.dirty = false
+			j.mu.Unlock()
+			if !dirty {
+				continue
+			}
+			if err := j.file.Sync(); err != nil {
+				j.mu.Lock()
+				j.failed = err
+				j.mu.Unlock()
+			}
+		}
+	})
+}
+
+// OpenJournal opens an unfinished journal to go on with it. Samples without an answer are made anew.
+func OpenJournal(path string) (*Journal, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{file: f, opened: time.Now()}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := j.read(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	j.keepFlushed()
+	return j, nil
+}
+
+// ErrNoHeader says that a process ended before it had written the journal's first line: there is
+// nothing in it.
+var ErrNoHeader = errors.New("no complete header")
+
+// ErrLocked says that another process is at work on the run.
+var ErrLocked = errors.New("another telltale is running in this directory")
+
+func lock(f *os.File) error {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return ErrLocked
+		}
+		return fmt.Errorf("lock: %w", err)
+	}
+	return nil
+}
+
+// read indexes the journal and cuts off an incomplete last line.
+func (j *Journal) read() error {
+	r := bufio.NewReaderSize(j.file, 1<<20)
+	line, err := readLine(r)
+	if err != nil {
+		return ErrNoHeader
+	}
+	if err := json.Unmarshal(line, &j.Header); err != nil || j.Header.Journal != journalVersion {
+		return fmt.Errorf("not a journal of this version of telltale: %q", bytes.TrimSpace(line))
+	}
+	if j.Header.Total < 0 || j.Header.Total > 1<<32 {
+		return fmt.Errorf("header: total %d is out of range", j.Header.Total)
+	}
+	j.offsets = make([]int64, j.Header.Total)
+	j.retry = make([]bool, j.Header.Total)
+	j.size = int64(len(line))
+	for {
+		line, err := readLine(r)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if err := j.index(line); err != nil {
+			return fmt.Errorf("at byte %d: %w", j.size, err)
+		}
+		j.size += int64(len(line))
+	}
+	j.done = 0
+	for i, at := range j.offsets {
+		if at > 0 && !j.retry[i] {
+			j.done++
+		}
+	}
+	if err := j.file.Truncate(j.size); err != nil {
+		return err
+	}
+	_, err = j.file.Seek(j.size, io.SeekStart)
+	return err
+}
+
+// readLine returns a whole line with its end, or io.EOF when only part of one is left.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	line, err := r.ReadBytes('\n')
+	if err == nil {
+		return line, nil
+	}
+	return nil, err
+}
+
+// index takes in one line of an earlier sitting.
+func (j *Journal) index(line []byte) error {
+	if rest, ok := bytes.CutPrefix(line, []byte("#")); ok {
+		var note sittingNote
+		if err := json.Unmarshal(rest, &note); err != nil {
+			return fmt.Errorf("note %q: %w", bytes.TrimSpace(rest), err)
+		}
+		j.Sittings++
+		j.Seconds += note.Seconds
+		return nil
+	}
+	at, body, ok := bytes.Cut(line, []byte("\t"))
+	i, err := strconv.Atoi(string(at))
+	if !ok || err != nil || i < 0 || i >= len(j.offsets) {
+		return fmt.Errorf("line %q: want the index of a sample, from 0 to %d, a tab and the sample", clip(line), len(j.offsets)-1)
+	}
+	var s struct {
+		Error  string        `json:"error"`
+		Cached bool          `json:"cached"`
+		Cost   float64       `json:"cost"`
+		Usage  *record.Usage `json:"usage"`
+	}
+	if err := json.Unmarshal(body, &s); err != nil {
+		return fmt.Errorf("sample %d: %w", i, err)
+	}
+	j.offsets[i] = 1 + j.size
+	j.retry[i] = s.Error != ""
+	if s.Error == "" && !s.Cached {
+		j.spent.Samples++
+		j.spent.Cost += s.Cost
+		if s.Usage != nil {
+			j.spent.Tokens += int64(s.Usage.Total)
+		}
+	}
+	return nil
+}
+
+func clip(b []byte) []byte { return b[:min(len(b), 80)] }
+
+// sittingNote ends a sitting.
+type sittingNote struct {
+	Seconds float64 `json:"seconds"`
+}
+
+// Has says whether the sample is finished and need not be made.
+func (j *Journal) Has(index int) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.offsets[index] > 0 && (j.retry == nil || !j.retry[index])
+}
+
+// Done is the number of finished samples.
+func (j *Journal) Done() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.done
+}
+
+// Spent is what the samples of earlier sittings used.
+func (j *Journal) Spent() Spent { return j.spent }
+
+// Append adds a finished sample. When it returns, the sample survives the end of the process.
+func (j *Journal) Append(index int, s *record.Sample) error {
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
+	buf.Reset()
+	buf.WriteString(strconv.Itoa(index))
+	buf.WriteByte('\t')
+	if err := encode(buf, s); err != nil {
+		return fmt.Errorf("sample %s: %w", s.Case, err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	at := j.size
+	if err := j.write(buf.Bytes()); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	if j.offsets[index] == 0 || j.retry != nil && j.retry[index] {
+		j.done++
+	}
+	j.offsets[index] = 1 + at
+	if j.retry != nil {
+		j.retry[index] = false
+	}
+	j.dirty = true
+	return j.failed
+}
+
+func (j *Journal) write(b []byte) error {
+	n, err := j.file.Write(b)
+	j.size += int64(n)
+	if err != nil && n > 0 {
+		// Half a line would hide the next one.
+		if terr := j.file.Truncate(j.size - int64(n)); terr == nil {
+			j.size -= int64(n)
+			_, _ = j.file.Seek(j.size, io.SeekStart)
+		}
+	}
+	return err
+}
+
+// Flush writes the journal to the disk.
+func (j *Journal) Flush() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.file.Sync()
+}
+
+// Elapsed is the time spent in all sittings, this one included.
+func (j *Journal) Elapsed() time.Duration {
+	return time.Duration(j.Seconds*float64(time.Second)) + time.Since(j.opened)
+}
+
+// Close notes the time spent, and closes the file and its lock.
+func (j *Journal) Close() error {
+	close(j.stop)
+	j.synced.Wait()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	b, err := json.Marshal(sittingNote{Seconds: time.Since(j.opened).Seconds()})
+	if err == nil {
+		err = j.write(append(append([]byte("#"), b...), '\n'))
+	}
+	return errors.Join(err, j.file.Close())
+}
+
+// Each calls f with every finished sample in the order of the plan: its index, and its JSON with a
+// line end, valid until f returns.
+func (j *Journal) Each(f func(index int, line []byte) error) error {
+	var buf []byte
+	for i, at := range j.offsets {
+		if at == 0 {
+			continue
+		}
+		line, err := j.line(at-1, &buf)
+		if err != nil {
+			return fmt.Errorf("journal: sample %d: %w", i, err)
+		}
+		_, body, _ := bytes.Cut(line, []byte("\t"))
+		if err := f(i, body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// line reads the line at an offset into buf, which grows as needed.
+func (j *Journal) line(at int64, buf *[]byte) ([]byte, error) {
+	if *buf == nil {
+		*buf = make([]byte, 8<<10)
+	}
+	for {
+		n, err := j.file.ReadAt(*buf, at)
+		if end := bytes.IndexByte((*buf)[:n], '\n'); end >= 0 {
+			return (*buf)[:end+1], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		*buf = make([]byte, 2*len(*buf))
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// encode writes one line of JSON in which <, > and & stay as they are: the files are for reading.
+func encode(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}

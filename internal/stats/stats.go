@@ -1,0 +1,43 @@
+// Package stats holds the statistics telltale decides with: intervals for rates, standard errors
+// for clustered observations, the jackknife, quantiles and sums that do not lose digits.
+//
+// Everything in it is pure: no clock, no I/O, no random numbers of its own, the same input in the
+// same order gives the same bits. Accumulators are plain values that are fed one observation or
+// one cluster at a time, use bounded memory and can be merged; they are not safe for concurrent
+// use. It is not for deciding anything: packages gate, monitor and rollout do that, and they treat
+// a number that is not there (ok is false, or a nil interval) as "could not tell".
+package stats
+
+import (
+	"math"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// Level is the confidence level of every interval that telltale reports unless it says otherwise.
+const Level = 0.95
+
+// Interval is a two-sided confidence interval, both ends included.
+type Interval struct {
+	Low, High float64
+}
+
+// Clip returns the part of i within [low, high].
+func (i Interval) Clip(low, high float64) Interval {
+	return Interval{math.Min(math.Max(i.Low, low), high), math.Max(math.Min(i.High, high), low)}
+}
+
+// NormalQuantile returns z such that a central share level of a standard normal lies within ±z:
+// 1.959964 for 0.95.
+func NormalQuantile(level float64) float64 {
+	return distuv.UnitNormal.Quantile(0.5 + level/2)
+}
+
+// StudentQuantile returns t such that a central share level of Student's distribution with df
+// degrees of freedom lies within ±t. df must be above 0.
+func StudentQuantile(level, df float64) float64 {
+	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df}.Quantile(0.5 + level/2)
+}
+
+// Finite says whether x is neither NaN nor infinite.
+func Finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

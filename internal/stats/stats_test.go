@@ -1,0 +1,248 @@
+package stats
+
+import (
+	"math"
+	"testing"
+)
+
+// near fails unless got is within tol of want.
+func near(t *testing.T, name string, got, want, tol float64) {
+	t.Helper()
+	if !(math.Abs(got-want) <= tol) {
+		t.Errorf("%s = %.9g, want %.9g ± %g", name, got, want, tol)
+	}
+}
+
+// Source: docs of the reference values, R binom 1.1 (Wilson) and SciPy (Beta quantiles).
+func TestWilsonVectors(t *testing.T) {
+	f := func(k, n, low, high float64) {
+		t.Helper()
+		i, ok := Wilson(k, n, 0.95)
+		if !ok {
+			t.Fatalf("Wilson(%v, %v) refused", k, n)
+		}
+		near(t, "low", i.Low, low, 6e-7)
+		near(t, "high", i.High, high, 6e-7)
+	}
+	f(81, 263, .255289, .366210)
+	f(15, 148, .062386, .160487)
+	f(0, 20, 0, .161125)
+	f(1, 29, .006113, .171755)
+	f(20, 20, 1-.161125, 1)
+}
+
+func TestWilsonRefuses(t *testing.T) {
+	f := func(k, n float64) {
+		t.Helper()
+		if i, ok := Wilson(k, n, 0.95); ok {
+			t.Errorf("Wilson(%v, %v) = %v, want none", k, n, i)
+		}
+	}
+	f(0, 0)
+	f(-1, 10)
+	f(11, 10)
+	f(math.NaN(), 10)
+	f(1, math.NaN())
+	f(1, math.Inf(1))
+}
+
+func TestWilsonTrials(t *testing.T) {
+	f := func(p, bar float64) {
+		t.Helper()
+		n := WilsonTrials(p, bar, 0.95)
+		covers := func(n float64) bool {
+			i, _ := Wilson(p*n, n, 0.95)
+			return i.Low <= bar && bar <= i.High
+		}
+		if covers(n*1.0001) || !covers(n*0.9999) {
+			t.Errorf("WilsonTrials(%v, %v) = %v is not where the interval lets go of the bar", p, bar, n)
+		}
+	}
+	f(0.97, 0.95)
+	f(0.5, 0.6)
+	f(1, 0.95)
+	if n := WilsonTrials(0.9, 0.9, 0.95); !math.IsInf(n, 1) {
+		t.Errorf("trials at the bar itself = %v, want +Inf", n)
+	}
+}
+
+func TestClopperPearsonVectors(t *testing.T) {
+	f := func(k, n int, low, high float64) {
+		t.Helper()
+		i, ok := ClopperPearson(k, n, 0.95)
+		if !ok {
+			t.Fatalf("ClopperPearson(%d, %d) refused", k, n)
+		}
+		near(t, "low", i.Low, low, 6e-7)
+		near(t, "high", i.High, high, 6e-7)
+	}
+	f(81, 263, .252737, .367622)
+	f(0, 20, 0, .168433)
+	f(20, 20, 1-.168433, 1)
+	for _, bad := range [][2]int{{0, 0}, {-1, 5}, {6, 5}} {
+		if _, ok := ClopperPearson(bad[0], bad[1], 0.95); ok {
+			t.Errorf("ClopperPearson(%v) was given", bad)
+		}
+	}
+}
+
+func TestClusteredVector(t *testing.T) {
+	xs := []float64{1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0}
+	groups := []int{0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4}
+	se, ok := ClusteredSE(xs, groups)
+	if !ok {
+		t.Fatal("no clustered SE")
+	}
+	near(t, "clustered SE", se, .178135, 6e-7)
+	se, ok = NaiveSE(xs)
+	if !ok {
+		t.Fatal("no naive SE")
+	}
+	near(t, "naive SE", se, .148647, 6e-7)
+}
+
+func TestTooLittleForASpread(t *testing.T) {
+	if _, ok := NaiveSE(nil); ok {
+		t.Error("a spread of nothing")
+	}
+	if _, ok := NaiveSE([]float64{3}); ok {
+		t.Error("a spread of one value")
+	}
+	if _, ok := ClusteredSE([]float64{1, 2, 3}, []int{7, 7, 7}); ok {
+		t.Error("a spread of one cluster")
+	}
+	if _, ok := ClusteredSE([]float64{1, 2}, []int{7}); ok {
+		t.Error("a value without a group")
+	}
+	var r Ratio
+	for range 5 {
+		r.AddCluster(1, 0.1, 1)
+	}
+	if se, ok := r.SE(); !ok || se != 0 {
+		t.Errorf("SE of equal values = %v, %v, want 0", se, ok)
+	}
+	if i, ok := r.Interval(0.95); ok {
+		t.Errorf("equal values vouch for %v", i)
+	}
+	var zero Ratio
+	zero.AddCluster(1, 0, 0)
+	if v, ok := zero.Value(); ok {
+		t.Errorf("a ratio of no weight = %v", v)
+	}
+}
+
+// A small spread around a large mean keeps its digits.
+func TestRatioLargeMean(t *testing.T) {
+	var r Ratio
+	for i := range 1000 {
+		r.AddCluster(1, 1e9+float64(i%2)*1e-3, 1)
+	}
+	se, ok := r.SE()
+	if !ok {
+		t.Fatal("no SE")
+	}
+	near(t, "SE", se, 0.5e-3/math.Sqrt(999), 1e-8)
+}
+
+func TestStudentQuantile(t *testing.T) {
+	// Source: any table of Student's distribution.
+	near(t, "t(1)", StudentQuantile(0.95, 1), 12.7062047, 1e-6)
+	near(t, "t(9)", StudentQuantile(0.95, 9), 2.26215716, 1e-7)
+	near(t, "t(1e6)", StudentQuantile(0.95, 1e6), 1.95996636, 1e-6)
+	near(t, "z", NormalQuantile(0.95), 1.95996398, 1e-8)
+}
+
+func TestSum(t *testing.T) {
+	var s, a, b Sum
+	for i, x := range []float64{1, 1e100, 1, -1e100} {
+		s.Add(x)
+		if i < 2 {
+			a.Add(x)
+		} else {
+			b.Add(x)
+		}
+	}
+	a.Merge(b)
+	if s.Value() != 2 || a.Value() != 2 {
+		t.Errorf("sums = %v and %v, want 2", s.Value(), a.Value())
+	}
+	var tenth Sum
+	for range 1_000_000 {
+		tenth.Add(0.1)
+	}
+	if got := tenth.Value(); math.Abs(got-1e5) > 1e-10 {
+		t.Errorf("a million tenths = %.12f", got)
+	}
+}
+
+// Efron's law-school data (Efron and Tibshirani 1993, table 3.1): LSAT and GPA of 15 schools.
+func TestJackknifeLawSchool(t *testing.T) {
+	lsat := []float64{576, 635, 558, 578, 666, 580, 555, 661, 651, 605, 653, 575, 545, 572, 594}
+	gpa := []float64{3.39, 3.30, 2.81, 3.03, 3.44, 3.07, 3.00, 3.43, 3.36, 3.13, 3.12, 2.74, 2.76, 2.88, 2.96}
+	var j Jackknife
+	for i := range lsat {
+		x, y := lsat[i]-600, gpa[i]-3
+		if err := j.Add(i, NewCluster, []float64{1, x, y, x * x, y * y, x * y}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	corr := func(s []float64) float64 {
+		n := s[0]
+		return (s[5] - s[1]*s[2]/n) / math.Sqrt((s[3]-s[1]*s[1]/n)*(s[4]-s[2]*s[2]/n))
+	}
+	near(t, "r", corr(j.Total()), .776374, 6e-7)
+	se, groups, ok := j.SE(corr)
+	if !ok || groups != 15 {
+		t.Fatalf("groups %d, ok %v", groups, ok)
+	}
+	near(t, "jackknife SE", se, .142519, 6e-7)
+}
+
+// For a mean the delete-one jackknife is the sample standard error, also with unequal groups.
+func TestJackknifeOfMean(t *testing.T) {
+	f := func(n int, tol float64) {
+		t.Helper()
+		var j Jackknife
+		var xs []float64
+		for i := range n {
+			x := math.Sin(float64(i) * 1.7)
+			xs = append(xs, x)
+			if err := j.Add(i, NewCluster, []float64{x, 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, _, ok := j.SE(func(s []float64) float64 { return s[0] / s[1] })
+		want, _ := NaiveSE(xs)
+		if !ok || math.Abs(got/want-1) > tol {
+			t.Errorf("n=%d: jackknife %v, want %v", n, got, want)
+		}
+	}
+	f(2, 1e-9)
+	f(64, 1e-9)
+	f(6400, 0.35) // 64 groups: the estimate itself has a standard deviation of 9%
+}
+
+func TestJackknifeRefuses(t *testing.T) {
+	var j Jackknife
+	one := func(s []float64) float64 { return s[0] }
+	if _, _, ok := j.SE(one); ok || j.Total() != nil {
+		t.Error("a spread of nothing")
+	}
+	if err := j.Add(0, NewCluster, []float64{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range [][]float64{nil, {1}, {1, math.NaN()}, {math.Inf(1), 0}} {
+		if err := j.Add(1, NewCluster, bad); err == nil {
+			t.Errorf("%v was added", bad)
+		}
+	}
+	if _, _, ok := j.SE(one); ok {
+		t.Error("a spread of one cluster")
+	}
+	if err := j.Add(1, NewCluster, []float64{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok := j.SE(func([]float64) float64 { return math.NaN() }); ok {
+		t.Error("a spread of NaN")
+	}
+}
