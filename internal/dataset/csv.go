@@ -89,6 +89,12 @@ func (r *csvReader) header(p *pass) error {
 		pos := r.at()
 		name := strings.TrimSpace(head)
 		c := column{name: name, head: name}
+		if name == "" && i == 0 && len(r.fields) > 1 {
+			// What pandas writes before the first column is the number of the row.
+			c.kind = ignored
+			r.columns = append(r.columns, c)
+			continue
+		}
 		if name == "" {
 			errs = append(errs, &config.Error{Pos: pos, Problem: fmt.Sprintf("column %d has no name", i+1), Want: "a name for every column in the first line", Hint: "name the column or leave it out (pandas: to_csv(index=False))"})
 		} else if first, dup := seen[name]; dup {

@@ -24,10 +24,9 @@ type Assertion struct {
 	name      string // of the metric
 	typ       string // as written, with its not- prefix
 	not       bool
-	threshold *float64
 	weight    *float64
-	signature string
 	spec      Spec
+	signature string
 }
 
 // shape is what a Scorer's Value is. It follows from the Kind unless the Scorer knows better.
@@ -94,7 +93,6 @@ func Compile(a config.Assertion, dir string) (*Assertion, error) {
 		return nil, &config.Error{Pos: a.Pos, Value: typ, Problem: "there is no outcome to turn round: without a threshold " + a.Type + " only measures",
 			Want: "a threshold, or no not- prefix"}
 	}
-	c.spec = spec
 	c.signature = c.SignatureOf(spec.Value)
 	return c, nil
 }
@@ -184,18 +182,6 @@ func (a *Assertion) Graded() bool { return a.shape.graded }
 // joined by "|", and the same in every process.
 func (a *Assertion) Signature() string { return a.signature }
 
-// SignatureOf is the signature with another value in the place of the one that was compiled: the value
-// as the suite has it, when its templates were filled in for one case. What they are filled with is
-// the dataset's, not the recipe's.
-func (a *Assertion) SignatureOf(value any) string {
-	spec := a.spec
-	spec.Value = value
-	return signature(a.kind, a.scorer, a.not, spec)
-}
-
-// Graded says that values lie between 0 and 1.
-func (a *Assertion) Graded() bool { return a.shape.graded }
-
 // Close ends what the scorer keeps running, such as a subprocess. The assertion must not be used afterwards.
 func (a *Assertion) Close() error {
 	if c, ok := a.scorer.(io.Closer); ok {
@@ -208,10 +194,10 @@ func (a *Assertion) Close() error {
 func (a *Assertion) Score(ctx context.Context, in *Input) record.Score {
 	s := record.Score{Name: a.name, Type: a.typ, Weight: a.weight}
 	res, err := a.judge(ctx, in)
-	if err == nil && a.not {
-		err = a.negate(&res)
-	}
 	if err == nil {
+		if a.not {
+			a.negate(&res)
+		}
 		s.Measures, err = a.measures(res)
 	}
 	if err != nil {
@@ -261,7 +247,7 @@ func (a *Assertion) judge(ctx context.Context, in *Input) (res Result, err error
 
 // negate turns a result round. Scores become 1-Value; a quantity in a unit stays what was measured,
 // as do ratios in a unit and corpus statistics, which have no opposite.
-func (a *Assertion) negate(res *Result) error {
+func (a *Assertion) negate(res *Result) {
 	pass := !*res.Pass
 	res.Pass = &pass
 	if a.shape.graded {
@@ -278,7 +264,6 @@ func (a *Assertion) negate(res *Result) error {
 			m.Value = m.W() - m.Value
 		}
 	}
-	return nil
 }
 
 // measures returns what the sample adds to the run's metrics, under full names.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -76,8 +77,14 @@ func examples() map[string]example {
 	all["numeric-answer"] = example{value: int64(18), pass: says("So it is $18.00."), fail: says("18 or 19")}
 	all["ifeval"] = example{value: map[string]any{"instruction_id_list": []any{"punctuation:no_comma"}, "kwargs": []any{map[string]any{}}},
 		pass: says("no comma here"), fail: says("one, two")}
+	// The test binary itself is the program: it looks for vars.want.
+	all["exec"] = example{value: []any{os.Args[0]}, config: map[string]any{"env": map[string]any{"TELLTALE_JUDGE": "pass", "GORACE": "atexit_sleep_ms=0"}},
+		pass: says("a blue sky"), fail: says("a red one")}
 	return all
 }
+
+// exampleVars are the variables with which the examples hold.
+func exampleVars() map[string]any { return map[string]any{"want": "blue"} }
 
 func (e example) assertion(typ string) config.Assertion {
 	return config.Assertion{Type: typ, Value: e.value, Threshold: e.threshold, Config: config.Object{Map: e.config}}
@@ -114,7 +121,7 @@ func TestEveryKindPassesAndFails(t *testing.T) {
 					a.Not = not
 					c := compile(t, a)
 					for want, r := range map[bool]record.Response{true: e.pass, false: e.fail} {
-						s := c.Score(t.Context(), &Input{Response: &r})
+						s := c.Score(t.Context(), &Input{Response: &r, Vars: exampleVars()})
 						want = want != not
 						if s.Error != "" || s.Pass == nil || *s.Pass != want {
 							t.Errorf("not %v: %+v, want pass %v", not, s, want)
@@ -212,7 +219,7 @@ func TestScoresKeepTheirInvariant(t *testing.T) {
 			a.Not, a.Weight = not, new(2.0)
 			c := compile(t, a)
 			for range 60 {
-				in := &Input{Response: answer(), Prompt: "p", Vars: map[string]any{"x": 1.0}}
+				in := &Input{Response: answer(), Prompt: "p", Vars: exampleVars()}
 				s := c.Score(t.Context(), in)
 				checkScore(t, c, s)
 				if again := c.Score(t.Context(), in); !reflect.DeepEqual(s, again) {

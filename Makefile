@@ -1,0 +1,56 @@
+# telltale's commands. `make help` lists them.
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X github.com/telltale-llm/telltale/internal/app.Version=$(VERSION)
+# Real data for tests, outside the repository; tests say that they were skipped where it is absent.
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build bin/telltale
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/telltale ./cmd/telltale
+
+.PHONY: demo
+demo: build ## build, and run the main job on what is in the repository
+	./examples/demo.sh
+
+.PHONY: test
+test: ## run the tests with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m ./...
+
+.PHONY: test-long
+test-long: ## run the tests that take minutes
+	TELLTALE_LONG=1 $(GO) test -timeout 30m -run Long ./...
+
+.PHONY: check
+check: lint test ## format, lint and test: what a change must pass
+
+.PHONY: lint
+lint: bin/golangci-lint ## check format and run the linters
+	bin/golangci-lint run ./...
+
+bin/golangci-lint: tools/go.mod tools/go.sum
+	cd tools && $(GO) build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: generate
+generate: ## rewrite what is made from the code: schema, docs, golden files
+	$(GO) test ./internal/scorer ./internal/report ./internal/dataset ./cmd/telltale -run 'Golden|Docs|Schema' -update
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
