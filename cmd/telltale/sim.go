@@ -55,7 +55,7 @@ The configuration is described in docs/sim.md.`,
 
   # ask it
   curl -s http://127.0.0.1:8089/v1/chat/completions -d '{"model": "sim", "messages": [{"role": "user", "content": "How do I get a refund?"}]}'`,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return runSim(cmd, &f) },

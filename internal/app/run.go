@@ -136,6 +136,7 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 	s = &session{o: o, suite: loaded.Suite}
 	defer func() {
 		if err != nil {
+			config.Locate(err, readBounded)
 			err = errors.Join(err, s.Close())
 			s = nil
 		}

@@ -44,7 +44,7 @@ func cause(err error) error {
 func loadOptions(o LoadOptions) config.Options {
 	return config.Options{
 		Vars: o.Vars, Env: o.Env, SkipUnsupported: o.SkipUnsupported,
-		Read: readBounded, Glob: glob, Assertion: known,
+		Read: readBounded, Glob: glob, Here: here, Assertion: known,
 	}
 }
 
@@ -69,6 +69,19 @@ func glob(pattern string) ([]string, error) {
 	files, err := filepath.Glob(pattern)
 	sort.Strings(files)
 	return files, err
+}
+
+// here finds a file from the working directory; a pattern counts when it matches something.
+func here(path string) (string, bool) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", false
+	}
+	if _, err := os.Stat(abs); err == nil {
+		return abs, true
+	}
+	files, err := filepath.Glob(abs)
+	return abs, err == nil && len(files) > 0
 }
 
 // lineLists are the kinds whose value is a list of phrases, so that a text file gives one a line.

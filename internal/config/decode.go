@@ -382,8 +382,12 @@ func (d *decoder) into(n ast.Node, p Pos, v reflect.Value) {
 	at := d.pos(n, p)
 	switch v.Kind() {
 	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		d.into(n, p, v.Elem())
+		// A value that cannot be read is one not given: its default makes no second mistake.
+		to, before := reflect.New(v.Type().Elem()), len(d.errs)
+		d.into(n, p, to.Elem())
+		if to.Elem().Kind() == reflect.Struct || len(d.errs) == before {
+			v.Set(to)
+		}
 	case reflect.Interface:
 		if got := d.any(n, p); got != nil {
 			v.Set(reflect.ValueOf(got))

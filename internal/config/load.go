@@ -21,6 +21,9 @@ type Options struct {
 	Env  func(string) (string, bool)    // the environment; nil means none
 	Read func(string) ([]byte, error)   // reads a referenced file
 	Glob func(string) ([]string, error) // expands a pattern, sorted
+	// Here finds what a path on the command line names from the working directory: its absolute
+	// path, and whether there is such a file. Nil finds nothing.
+	Here func(string) (string, bool)
 	// Assertion tells what is known of an assertion type (without not-). Nil accepts every type.
 	Assertion func(name string) Known
 	// SkipUnsupported leaves out what cannot be run instead of failing; it is still listed.
@@ -76,6 +79,12 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 	if len(errs) == 0 {
 		errs = append(errs, l.params.unusedVars()...)
 	}
+	finder := &decoder{file: path, anchors: d.anchors}
+	for _, e := range errs {
+		if e.File == path {
+			finder.place(body, e)
+		}
+	}
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
@@ -99,7 +108,7 @@ func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 		s.Samples = *w.Samples
 	}
 	if s.Samples < 1 || s.Samples > 1_000_000 {
-		l.errs = append(l.errs, &Error{Pos: d.keyPos(root, "samples"), Value: strconv.Itoa(s.Samples), Problem: "out of range", Want: "a whole number from 1 to 1000000"})
+		l.errs = append(l.errs, &Error{Pos: root.At("samples"), Value: strconv.Itoa(s.Samples), Problem: "out of range", Want: "a whole number from 1 to 1000000"})
 	}
 	if w.Seed != nil {
 		s.Seed = *w.Seed
@@ -174,9 +183,6 @@ func (l *loader) budget(b *wireBudget) Budget {
 	}
 	return out
 }
-
-// keyPos finds where a top-level key of p was written; it is p itself when it cannot be found.
-func (d *decoder) keyPos(p Pos, key string) Pos { return p.At(key) }
 
 func (l *loader) providers(d *decoder, n ast.Node, p Pos) []Provider {
 	items := []ast.Node{n}
@@ -268,6 +274,9 @@ func (l *loader) providerFields(d *decoder, n ast.Node, p Pos) Provider {
 	pr := Provider{Pos: p, ID: w.ID, Label: w.Label, Prompts: w.Prompts, Config: Object{Pos: p}}
 	if w.Config != nil {
 		pr.Config = *w.Config
+		if path, ok := pr.Config.Map["path"].(string); ok {
+			pr.Config.Map["path"] = l.commandLine(path)
+		}
 	}
 	return pr
 }
@@ -302,8 +311,20 @@ func (l *loader) read(path string, p Pos) (full string, data []byte, ok bool) {
 	return full, data, true
 }
 
+// commandLine makes a path absolute that --var gave whole and that names a file from the working
+// directory, where a user expects the paths of a command line to start. Other paths are left as
+// they are: relative to the suite's folder.
+func (l *loader) commandLine(path string) string {
+	if l.params.whole[path] && !filepath.IsAbs(path) && l.opts.Here != nil {
+		if abs, ok := l.opts.Here(path); ok {
+			return abs
+		}
+	}
+	return path
+}
+
 func (l *loader) resolve(path string) string {
-	path = strings.TrimPrefix(path, "file://")
+	path = l.commandLine(strings.TrimPrefix(path, "file://"))
 	if filepath.IsAbs(path) {
 		return path
 	}

@@ -13,6 +13,9 @@ type params struct {
 	env         func(string) (string, bool)
 	used        map[string]bool
 	unsupported Errors
+	// whole holds the texts that --var gave whole: if one is used as a path, it is a path of the
+	// command line.
+	whole map[string]bool
 }
 
 var (
@@ -33,6 +36,12 @@ func (ps *params) expand(d *decoder, p Pos, s string) (out string, filled bool) 
 		m := paramRef.FindStringSubmatch(ref)
 		filled = true
 		if v, ok := ps.lookup(m[1]); ok {
+			if _, given := ps.vars[m[1]]; given && strings.TrimPrefix(s, "file://") == ref {
+				if ps.whole == nil {
+					ps.whole = map[string]bool{}
+				}
+				ps.whole[v] = true
+			}
 			return v
 		}
 		if m[2] != "" {

@@ -74,8 +74,7 @@ type Provider struct {
 type Tests struct {
 	Pos    Pos
 	Inline []Test
-	// Path is a file, a glob, or "-" for standard input, relative to the suite's folder until
-	// resolved.
+	// Path is a file, a glob, or "-" for standard input, relative to the suite's folder.
 	Path string
 	// Format is auto (by extension), yaml, json, jsonl, csv, ifeval or gsm8k.
 	Format string

@@ -91,9 +91,7 @@ func (l *loader) testFile(w *wireTestFile, p Pos) Tests {
 	case ".js", ".ts", ".mjs", ".py":
 		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: w.Path, Problem: "tests computed by code are not supported"})
 	}
-	if t.Path != "-" {
-		t.Path = l.resolve(t.Path)
-	}
+	t.Path = l.commandLine(t.Path)
 	return t
 }
 

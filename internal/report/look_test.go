@@ -10,7 +10,7 @@ import (
 var lookAt = flag.String("look", "", "write demo reports into this folder, to look at them")
 
 // TestLook writes the reports of three demo runs for a person to look at:
-// go test ./internal/report -run TestLook -look /tmp/look
+// go test ./internal/report -run TestLook -look DIR
 func TestLook(t *testing.T) {
 	dir := *lookAt
 	if dir == "" {

@@ -108,7 +108,8 @@ func buildCEL(s Spec) (Scorer, error) {
 func celMessage(issues *cel.Issues) string {
 	var list []string
 	for _, e := range issues.Errors() {
-		list = append(list, fmt.Sprintf("%s (line %d, column %d)", e.Message, e.Location.Line(), e.Location.Column()+1))
+		message := strings.ReplaceAll(e.Message, " (in container '')", "")
+		list = append(list, fmt.Sprintf("%s (line %d, column %d)", message, e.Location.Line(), e.Location.Column()+1))
 	}
 	return strings.Join(list, "; ")
 }

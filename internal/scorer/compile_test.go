@@ -34,7 +34,7 @@ func TestCompileRefuses(t *testing.T) {
 	}
 	typ := func(typ string, v any) config.Assertion { return config.Assertion{Type: typ, Value: v} }
 	f(typ("", nil), "no type")
-	f(typ("contians", "x"), `assert[0].type`, `did you mean "contains"?`)
+	f(typ("contain", "x"), `assert[0].type`, `did you mean "contains"?`)
 	f(typ("quux-quux-quux", "x"), "no such assertion type", "docs/scorers.md")
 	f(typ("llm-rubric", "x"), "judge")
 	f(config.Assertion{Type: "similar", Not: true}, "not-similar", "embedding")

@@ -2,7 +2,6 @@ package scorer
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"regexp"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
 
 const scorersDoc = "../../docs/scorers.md"
 

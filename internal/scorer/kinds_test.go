@@ -78,7 +78,7 @@ func examples() map[string]example {
 	all["ifeval"] = example{value: map[string]any{"instruction_id_list": []any{"punctuation:no_comma"}, "kwargs": []any{map[string]any{}}},
 		pass: says("no comma here"), fail: says("one, two")}
 	// The test binary itself is the program: it looks for vars.want.
-	all["exec"] = example{value: []any{os.Args[0]}, config: map[string]any{"env": map[string]any{"TELLTALE_JUDGE": "pass", "GORACE": "atexit_sleep_ms=0"}},
+	all["exec"] = example{value: []any{os.Args[0], "-test.run=^TestExecChild$"}, config: map[string]any{"env": map[string]any{"TELLTALE_JUDGE": "pass", "GORACE": "atexit_sleep_ms=0"}},
 		pass: says("a blue sky"), fail: says("a red one")}
 	return all
 }
@@ -218,7 +218,7 @@ func TestScoresKeepTheirInvariant(t *testing.T) {
 			a := e.assertion(name)
 			a.Not, a.Weight = not, new(2.0)
 			c := compile(t, a)
-			for range 60 {
+			for range 40 {
 				in := &Input{Response: answer(), Prompt: "p", Vars: exampleVars()}
 				s := c.Score(t.Context(), in)
 				checkScore(t, c, s)

@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/dlclark/regexp2/v2"
+
+	"github.com/telltale-llm/telltale/internal/config"
 )
 
 // expression is a compiled regular expression.
@@ -133,9 +135,12 @@ func (r regexScorer) Score(_ context.Context, in *Input) (Result, error) {
 	case err != nil:
 		return Result{}, err
 	case start < 0:
-		return judged(false, "the output does not match %s", quote(r.pattern())), nil
+		return judged(false, "the output does not match %s", r.shown()), nil
 	}
-	return judged(true, "the output matches %s at character %d with %s", quote(r.pattern()), position(out, start), quote(out[start:end])), nil
+	return judged(true, "the output matches %s at character %d with %s", r.shown(), position(out, start), quote(out[start:end])), nil
 }
 
-func (r regexScorer) pattern() string { return r.expression.(fmt.Stringer).String() }
+// shown is the pattern as it was written; quoting it would double its backslashes.
+func (r regexScorer) shown() string {
+	return "/" + config.Clip(r.expression.(fmt.Stringer).String(), 80) + "/"
+}

@@ -142,14 +142,11 @@ func conforms(schema *jsonschema.Schema, v any) (problem string, err error) {
 			err = timeout.err
 		}
 	}()
-	switch err := schema.Validate(v); e := err.(type) {
-	case nil:
-		return "", nil
-	case *jsonschema.ValidationError:
-		return violations(e), nil
-	default:
-		return "", err
+	err = schema.Validate(v)
+	if invalid, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
+		return violations(invalid), nil
 	}
+	return "", err
 }
 
 // violations lists the innermost causes, at most three.

@@ -67,7 +67,7 @@ func (x *xmlScan) next() (xml.Token, error) {
 	x.start = int(x.d.InputOffset())
 	t, err := x.d.RawToken()
 	if err != nil {
-		if err == io.EOF && len(x.names) > 0 {
+		if errors.Is(err, io.EOF) && len(x.names) > 0 {
 			return nil, fmt.Errorf("<%s> is not closed", x.names[len(x.names)-1])
 		}
 		return nil, err
@@ -138,7 +138,7 @@ func wellFormed(s string) (map[string]bool, error) {
 	doctypes := 0
 	for {
 		t, err := x.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if x.roots == 0 {
 				return nil, errors.New("there is no element")
 			}

@@ -214,8 +214,11 @@ func (d *decoder) rule(r *config.Reader) Rule {
 		}
 		rule.Answers = []string{strings.TrimSuffix(b.String(), "\n")}
 	}
-	if kinds != 1 || len(rule.Answers) == 0 {
-		r.Fail("answer", fmt.Sprintf("%d of answer, answers and json are set, with %d answers", kinds, len(rule.Answers)), "one, with an answer")
+	switch {
+	case kinds != 1:
+		r.Fail("answer", fmt.Sprintf("%d of answer, answers and json are set", kinds), "one")
+	case len(rule.Answers) == 0:
+		r.Fail("answers", "no answer", "at least one")
 	}
 	return rule
 }

@@ -11,8 +11,11 @@ import (
 	"github.com/telltale-llm/telltale/internal/config"
 )
 
-// maxNodes bounds the size of a configuration once its aliases are expanded.
-const maxNodes = 100_000
+// maxNodes and maxDepth bound a configuration once its aliases are expanded.
+const (
+	maxNodes = 100_000
+	maxDepth = 100
+)
 
 // Load reads a sim.yaml. Path is only for messages. Mistakes are a *config.Error or config.Errors.
 func Load(path string, data []byte) (Config, error) {
@@ -76,11 +79,17 @@ type tree struct {
 	places  map[string]config.Pos
 	anchors map[string]ast.Node
 	nodes   int
+	depth   int
 }
 
 func (t *tree) value(n ast.Node, at config.Pos) (any, error) {
 	if t.nodes++; t.nodes > maxNodes {
 		return nil, config.Errorf(at, "more than %d values", maxNodes)
+	}
+	t.depth++
+	defer func() { t.depth-- }()
+	if t.depth > maxDepth {
+		return nil, config.Errorf(config.Pos{File: at.File, Line: at.Line, Column: at.Column}, "nested more than %d deep", maxDepth)
 	}
 	switch n := n.(type) {
 	case *ast.MappingNode:

@@ -1,6 +1,8 @@
 package openai
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -348,7 +350,8 @@ func (s *suite) check(key string, v any) {
 	}
 }
 
-// file reads a JSON or YAML file beside the suite.
+// file reads a JSON or YAML file beside the suite. JSON goes out as it was written: models fill in
+// a schema's properties in the order in which it lists them, and a decoded mapping has none.
 func (s *suite) file(key, path string) any {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(provider.Dir(s.spec), path)
@@ -360,6 +363,12 @@ func (s *suite) file(key, path string) any {
 		}
 		s.errs = append(s.errs, &config.Error{Pos: s.spec.Config.At(key), Value: path, Problem: "cannot read the file", Err: err})
 		return nil
+	}
+	if json.Valid(data) {
+		var b bytes.Buffer
+		if err := json.Compact(&b, data); err == nil {
+			return json.RawMessage(b.Bytes())
+		}
 	}
 	var v any
 	if err := yaml.Unmarshal(data, &v); err != nil || v == nil {
