@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -130,4 +131,39 @@ func compareRuns(a, b string) string {
 		}
 	}
 	return ""
+}
+
+// clock matches what may differ between two runs that answered the same: in run.json the object
+// times; in samples.jsonl nothing but measured times; in the reports the time spent, and the times in
+// JUnit's attributes.
+var clock = map[string]*regexp.Regexp{
+	"run.json":      regexp.MustCompile(`"(started|finished|seconds|samples_per_second|resumed)": ("[^"]*"|[0-9.e+-]+),?\n`),
+	"samples.jsonl": regexp.MustCompile(`,"(latency|ttft)":[0-9.e+-]+`),
+	"report.md":     regexp.MustCompile(`(?m)^\| (Time|Started) \| [^|]* \|$`),
+	"report.html":   regexp.MustCompile(`<span class="label">Time</span><span class="big">[^<]*</span><span class="note">[^<]*</span>|<dt>Started</dt><dd>[^<]*</dd>`),
+	"junit.xml":     regexp.MustCompile(` (time|timestamp)="[^"]*"`),
+}
+
+// timeless reads a result file and cuts out what a clock decides.
+func timeless(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return clock[filepath.Base(path)].ReplaceAll(b, nil), nil
+}
+
+func firstDifference(a, b []byte) string {
+	one, two := strings.Split(string(a), "\n"), strings.Split(string(b), "\n")
+	for i := range max(len(one), len(two)) {
+		switch {
+		case i >= len(one):
+			return fmt.Sprintf("line %d only in the second: %.300s", i+1, two[i])
+		case i >= len(two):
+			return fmt.Sprintf("line %d only in the first: %.300s", i+1, one[i])
+		case one[i] != two[i]:
+			return fmt.Sprintf("line %d:\n%.300s\n%.300s", i+1, one[i], two[i])
+		}
+	}
+	return "nowhere"
 }

@@ -57,7 +57,7 @@ func newChecker(s *config.Suite, dir string) (*checker, error) {
 		}
 		c.defaults = append(c.defaults, p)
 		if p.compiled != nil {
-			c.note(p.compiled, p.compiled.Signature())
+			c.note(p.compiled, a.Value, p.compiled.Signature())
 		}
 	}
 	if err := errs.Err(); err != nil {
@@ -79,7 +79,7 @@ func (c *checker) pattern(a config.Assertion) (*pattern, error) {
 }
 
 // note remembers what a metric is made of.
-func (c *checker) note(a *scorer.Assertion, signature string) {
+func (c *checker) note(a *scorer.Assertion, value any, signature string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := a.Name()
@@ -92,7 +92,7 @@ func (c *checker) note(a *scorer.Assertion, signature string) {
 	if text := a.Kind().Caution; text != "" {
 		c.cautions[name] = text
 	}
-	c.streams = c.streams || a.Kind().Name == "ttft"
+	c.streams = c.streams || a.Kind().Name == "ttft" || a.Timed() && strings.Contains(fmt.Sprint(value), "ttft")
 }
 
 // forTest compiles the checks of a case. at is the case's place, for mistakes in filling values.
@@ -108,7 +108,7 @@ func (c *checker) forTest(t *config.Test) (checks []runner.Check, timed bool, er
 			}
 		}
 		if own || p.compiled == nil {
-			c.note(a, a.SignatureOf(p.a.Value))
+			c.note(a, p.a.Value, a.SignatureOf(p.a.Value))
 		}
 		checks = append(checks, a)
 		timed = timed || a.Timed()

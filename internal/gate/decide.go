@@ -22,7 +22,7 @@ type reading struct {
 
 // decide answers one rule in one scope.
 func (s *scope) decide(r Rule) verdict.Decision {
-	d := verdict.Decision{Metric: r.Metric, Want: r.Text}
+	d := verdict.Decision{Metric: r.Metric, Want: r.Text, Snapshot: s.label}
 	s.answer(r, &d)
 	if s.label != "" {
 		d.Reason = s.label + ": " + d.Reason

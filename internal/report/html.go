@@ -180,7 +180,7 @@ func newPage(src Source) *page {
 		p.Legend = append(p.Legend, legend{newBadge(v), count(n), share})
 	}
 	for _, c := range g.Checks {
-		p.Checks = append(p.Checks, checkView{newBadge(c.Verdict), c.Metric, decidingValue(run, c), c.Want, reasonOf(c)})
+		p.Checks = append(p.Checks, checkView{newBadge(c.Verdict), checkName(c), decidingValue(run, c), c.Want, reasonOf(c)})
 	}
 	p.metrics(run)
 	p.plots(d)

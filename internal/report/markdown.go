@@ -134,7 +134,7 @@ func (m *markdown) gate() {
 	m.line("### Gate\n")
 	m.table("", "Check", "Wanted", ">Value", "Reason")
 	for _, c := range m.run.Gate.Checks {
-		m.row(mark(c.Verdict)+" "+c.Verdict.String(), mdEscape(c.Metric, keepName), mdEscape(c.Want, keepName),
+		m.row(mark(c.Verdict)+" "+c.Verdict.String(), mdEscape(checkName(c), keepName), mdEscape(c.Want, keepName),
 			mdValue(decidingValue(m.run, c)), mdEscape(reasonOf(c), mdText))
 	}
 	m.line("")

@@ -200,7 +200,7 @@ func (t *terminal) gate() {
 	}
 	g := newGrid(1)
 	for _, c := range checks[:min(len(checks), termMetrics)] {
-		g.add(cell{mark(c.Verdict), []style{hue(c.Verdict), bold}}, plain(logLine(c.Metric, 40)),
+		g.add(cell{mark(c.Verdict), []style{hue(c.Verdict), bold}}, plain(logLine(checkName(c), 60)),
 			plain(decidingValue(t.run, c)), plain(logLine(c.Want, 30)))
 	}
 	g.right(2)
@@ -230,7 +230,11 @@ func (t *terminal) metrics() {
 	if len(rows) == 0 {
 		return
 	}
-	t.section("Metrics")
+	title := "Metrics"
+	if len(t.run.BySnapshot) > 1 {
+		title = "Metrics of all snapshots together"
+	}
+	t.section(title)
 	t.metricGrid(rows[:min(len(rows), termMetrics)])
 	if len(rows) > termMetrics {
 		t.line(fmt.Sprintf("  %s more are in %s", count(len(rows)-termMetrics), JSONFile))

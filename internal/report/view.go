@@ -192,6 +192,14 @@ func limits(run *record.Run) map[string][]threshold {
 	return out
 }
 
+// checkName is a check's metric, with the snapshot it was decided on when there are several.
+func checkName(d verdict.Decision) string {
+	if d.Snapshot == "" {
+		return d.Metric
+	}
+	return d.Metric + " · " + d.Snapshot
+}
+
 // deciding is a decision's number with what was asked of it, or "" when it names no metric.
 func deciding(run *record.Run, d verdict.Decision) string {
 	if d.Metric == "" {

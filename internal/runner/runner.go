@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"sync"
 	"time"
 
@@ -402,7 +401,7 @@ func Judge(scores []record.Score, threshold *float64) (verdict.Verdict, *float64
 			failed = failed || !*s.Pass
 			weights += w
 			if s.Value != nil {
-				sum += w * unit(*s.Value, *s.Pass)
+				sum += w * share(s)
 			}
 		}
 	}
@@ -430,13 +429,17 @@ func Judge(scores []record.Score, threshold *float64) (verdict.Verdict, *float64
 	}
 }
 
-// unit turns a value into a share of the score: values from 0 to 1 as they are, measured quantities
-// such as seconds by whether they passed.
-func unit(value float64, pass bool) float64 {
-	if value >= 0 && value <= 1 && !math.IsNaN(value) {
-		return value
+// share turns a judged score into a share of the sample's: values from 0 to 1 as they are, measured
+// quantities such as seconds by whether they passed.
+func share(s *record.Score) float64 {
+	quantity := !(*s.Value >= 0 && *s.Value <= 1)
+	for i := range s.Measures {
+		quantity = quantity || s.Measures[i].Metric == s.Name && s.Measures[i].Unit != ""
 	}
-	if pass {
+	switch {
+	case !quantity:
+		return *s.Value
+	case *s.Pass:
 		return 1
 	}
 	return 0

@@ -342,6 +342,9 @@ func TestJudge(t *testing.T) {
 	f(verdict.Pass, 1, nil, yes, score(0, false, 0))
 	f(verdict.Pass, 1, nil, score(1500, true, 1))
 	f(verdict.Fail, 0, nil, score(1500, false, 1))
+	seconds := score(0.4, true, 1)
+	seconds.Name, seconds.Measures = "latency", []record.Measure{{Metric: "latency", Value: 0.4, Unit: "s"}}
+	f(verdict.Pass, 1, nil, seconds)
 }
 
 func TestPromptRender(t *testing.T) {

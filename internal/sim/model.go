@@ -60,8 +60,8 @@ func New(o Options) (*Model, error) {
 	return m, nil
 }
 
-// Name returns the model's base name.
-func (m *Model) Name() string { return m.name }
+// Name returns the name of the model that answers when a request names none.
+func (m *Model) Name() string { return m.base.name }
 
 // attempts counts, in a table of fixed size, what has happened to requests before: for each of them
 // a tag of 48 bits of its key and a count of 16. Slots are overwritten by whoever comes last.

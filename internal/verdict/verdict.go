@@ -58,6 +58,8 @@ type Decision struct {
 	// Want is what was asked of it, such as ">= 0.95".
 	Want   string `json:"want,omitempty"`
 	Reason string `json:"reason"`
+	// Snapshot labels what was decided on when a run has several snapshots; empty for the whole run.
+	Snapshot string `json:"snapshot,omitempty"`
 }
 
 // Combine merges the decisions of one gate. A certain failure outranks an error, an error outranks

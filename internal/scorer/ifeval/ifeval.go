@@ -94,11 +94,11 @@ func IDs() []string {
 
 // Compile makes a Checker for instruction ids and their arguments, one mapping for each id.
 //
-// An id may carry the prefix en:, as in multilingual editions; what other prefixes stand for are other
-// instructions, which are not known here. Arguments may be int, int64,
-// uint64, float64, string, []string or []any; those that are nil and those that the instruction
-// does not have are ignored, for the published data sets list every argument with every id. The
-// error is an *Error unless the lists do not fit each other.
+// An id may carry the prefix en:, as in multilingual editions; other prefixes stand for other
+// instructions, which are not known here. Arguments may be int, int64, uint64, float64, string,
+// []string or []any; those that are nil and those that the instruction does not have are ignored,
+// for the published data sets list every argument with every id. The error is an *Error unless the
+// lists do not fit each other.
 func Compile(ids []string, kwargs []map[string]any) (*Checker, error) {
 	if len(ids) == 0 {
 		return nil, fmt.Errorf("no instruction ids")
@@ -165,8 +165,9 @@ func (in *instruction) follows(t *text) (bool, string, error) {
 	return ok, reason, nil
 }
 
-// variants returns the texts besides the whole that may follow an instruction loosely, without
-// repeats: without the first line, the last, and both, and each of these and the whole without asterisks.
+// variants returns the texts besides the whole that may follow an instruction loosely: without the
+// first line, the last, and both, and each of these and the whole without asterisks. None comes
+// twice, for what is the same gets the same verdict.
 func variants(response string) []*text {
 	first, last := strings.IndexByte(response, '\n'), strings.LastIndexByte(response, '\n')
 	cut := []string{response, "", "", ""}

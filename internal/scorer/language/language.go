@@ -24,18 +24,23 @@ import (
 
 // The classifier's constants, from language-detection.
 const (
-	smoothing      = 0.5   // added to every frequency, in units of 1/baseFreq
-	smoothingSD    = 0.05  // its standard deviation over trials
-	baseFreq       = 10000 //
-	maxDraws       = 1000  // n-grams drawn in a trial that does not converge
-	checkEvery     = 5     // draws between two tests of convergence
-	converged      = 0.99999
-	trials         = 7
-	extraTrials    = 70  // for a text on which the first trials are not clear
-	clear          = 0.9 // mean probability above which no more trials are made
-	maxRunes       = 10000
-	seed1, seed2   = 0x74656c6c, 0x74616c65
-	latinPerOthers = 2 // Latin letters are dropped when there are this many times more others
+	smoothing   = 0.5  // added to every frequency, in units of 1/baseFreq
+	smoothingSD = 0.05 // its standard deviation over trials
+	baseFreq    = 10_000
+	maxDraws    = 1000 // n-grams drawn in a trial that does not converge
+	checkEvery  = 5    // draws between two tests of convergence
+	converged   = 0.99999
+	trials      = 7
+	maxRunes    = 10_000 // what is read of a text
+	// latinPerOthers: Latin letters are dropped when there are this many times more others.
+	latinPerOthers = 2
+)
+
+// Our own constants: when more trials are made, how many, and the seed of the draws.
+const (
+	settled      = 0.9 // mean probability of the best language
+	extraTrials  = 70
+	seed1, seed2 = 0x74656c6c, 0x74616c65
 )
 
 // Codes returns the codes that Detect can return, sorted: ISO 639-1, with zh-cn and zh-tw for
@@ -60,7 +65,7 @@ func Detect(text string) (string, bool) {
 	t := load()
 	d := draws{table: t, grams: t.ngrams(text)}
 	// A new source for every text, so that the answer does not depend on what was asked before.
-	rng := rand.New(rand.NewPCG(seed1, seed2)) //nolint:gosec // reproducible, not secret
+	rng := rand.New(rand.NewPCG(seed1, seed2))
 	mean := make([]float64, len(t.codes))
 	prob := make([]float64, len(t.codes))
 	if _, ok := d.next(rng); !ok {
@@ -70,7 +75,7 @@ func Detect(text string) (string, bool) {
 	for ; n < trials; n++ {
 		d.trial(rng, prob, mean)
 	}
-	if slices.Max(mean) < clear*trials {
+	if slices.Max(mean) < settled*trials {
 		for ; n < trials+extraTrials; n++ {
 			d.trial(rng, prob, mean)
 		}
