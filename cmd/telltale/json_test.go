@@ -13,14 +13,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// checkJSON looks up a dotted path in a JSON file, or in one line of a JSONL file as FILE#LINE, counted
+// checkJSON looks up a dotted path in a JSON file, or in one line of a JSONL file as FILE:LINE, counted
 // from 1. With a value it compares the value's JSON; without one it asks that there is something
 // other than null.
 func checkJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || len(args) > 3 {
-		ts.Fatalf("usage: check FILE[#LINE] PATH [VALUE]")
+		ts.Fatalf("usage: check FILE[:LINE] PATH [VALUE]")
 	}
-	file, line, isLine := strings.Cut(args[0], "#")
+	file, line, isLine := strings.Cut(args[0], ":")
 	text := ts.ReadFile(file)
 	if isLine {
 		n, err := strconv.Atoi(line)

@@ -92,7 +92,7 @@ func refuses(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("no message begins with %q", place)
 }
 
-// tree lists everything below the script's directory with size and time of change.
+// tree lists everything below the script's directory, files with size and time of change.
 func tree(ts *testscript.TestScript) string {
 	var lines []string
 	err := filepath.WalkDir(ts.Getenv("WORK"), func(path string, d fs.DirEntry, err error) error {
@@ -102,6 +102,11 @@ func tree(ts *testscript.TestScript) string {
 		info, err := d.Info()
 		if err != nil {
 			return err
+		}
+		if d.IsDir() {
+			// A temporary file that has come and gone changes its folder's time.
+			lines = append(lines, path)
+			return nil
 		}
 		lines = append(lines, fmt.Sprintf("%s %d %v", path, info.Size(), info.ModTime()))
 		return nil

@@ -110,6 +110,12 @@ func (c *checker) forTest(t *config.Test) (checks []runner.Check, timed bool, er
 		if own || p.compiled == nil {
 			c.note(a, p.a.Value, a.SignatureOf(p.a.Value))
 		}
+		if a.Kind().Name == "ifeval" && a.Value() == nil {
+			if err := scorer.CheckIFEvalVars(t.Vars); err != nil {
+				errs.Append(t.Pos, err)
+				return
+			}
+		}
 		checks = append(checks, a)
 		timed = timed || a.Timed()
 	}

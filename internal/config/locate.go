@@ -62,7 +62,8 @@ func mistakesIn(err error) []*Error {
 // place moves e to the value of its key when e stands before it, at the mapping around it. What
 // stands behind the key is placed already: the second of two equal keys, a line of a long text.
 func (d *decoder) place(body ast.Node, e *Error) {
-	if key, value, ok := d.find(body, Pos{}, e.Key); ok && e.Line < key.Line {
+	key, value, ok := d.find(body, Pos{}, e.Key)
+	if ok && (e.Line < key.Line || e.Line == key.Line && e.Column < key.Column) {
 		e.Line, e.Column = value.Line, value.Column
 	}
 }

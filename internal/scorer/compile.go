@@ -174,6 +174,9 @@ func (a *Assertion) Timed() bool { return a.shape.timed }
 // Judges says whether scores have an outcome; if not, the assertion only measures.
 func (a *Assertion) Judges() bool { return a.shape.judges }
 
+// Value is the value that was compiled; nil when there was none.
+func (a *Assertion) Value() any { return a.spec.Value }
+
 // Graded says whether every value lies between 0 and 1.
 func (a *Assertion) Graded() bool { return a.shape.graded }
 

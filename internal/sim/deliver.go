@@ -196,6 +196,10 @@ func (c *call) stream(as []Answer, sf surface) {
 	case f.Kind == StreamError:
 		sf.fail(s, f.apiError())
 	case f.Kind == Malformed:
+		if c.dialect == anthropic {
+			// Its clients pass over data without the name of an event they know.
+			s.buf = append(s.buf, "event: content_block_delta\n"...)
+		}
 		s.buf = append(s.buf, "data: {\"choices\": [{\"delta\": {\"cont\n\n"...)
 		s.send()
 	default:

@@ -93,7 +93,7 @@ func TestAPIKey(t *testing.T) {
 	f("/v1/messages", 401, "X-Api-Key", "wrong")
 	f("/v1/messages", 200, "X-Api-Key", "secret")
 	resp, err := c.do("/healthz", "")
-	if err != nil || resp.StatusCode != 200 {
+	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	_ = resp.Body.Close()

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"github.com/telltale-llm/telltale/internal/config"
 )
 
 // FuzzRequest sends any body to every endpoint: the answer is JSON or a stream, and a body that is
@@ -54,25 +52,18 @@ func FuzzLoad(f *testing.F) {
 	f.Add("a: &x [1]\nb: *x")
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := Load("f", []byte(text))
-		switch e := err.(type) {
-		case nil:
+		if err == nil {
 			m, err := New(Options{Config: c})
 			if err != nil {
 				t.Fatalf("New refuses what Load took: %v", err)
 			}
 			m.Answer(Query{Messages: user("refund")})
-		case *config.Error:
+			return
+		}
+		for _, e := range mistakes(t, err) {
 			if e.File != "f" {
 				t.Errorf("no file: %v", e)
 			}
-		case config.Errors:
-			for _, one := range e {
-				if one.File != "f" {
-					t.Errorf("no file: %v", one)
-				}
-			}
-		default:
-			t.Errorf("%T: %v", err, err)
 		}
 	})
 }

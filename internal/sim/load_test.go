@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -56,15 +57,7 @@ func TestLoadErrors(t *testing.T) {
 			t.Errorf("%q: no error", text)
 			return
 		}
-		var first *config.Error
-		switch e := err.(type) {
-		case *config.Error:
-			first = e
-		case config.Errors:
-			first = e[0]
-		default:
-			t.Fatalf("%q: %T", text, err)
-		}
+		first := mistakes(t, err)[0]
 		if first.Line != line || first.File != "sim.yaml" {
 			t.Errorf("%q: at %s, want line %d", text, first.Pos, line)
 		}
@@ -122,6 +115,19 @@ func TestLoadErrors(t *testing.T) {
 	if _, err := Load("sim.yaml", []byte("moed: x\nseed: y\nmode: z")); err == nil || strings.Count(err.Error(), "sim.yaml:") != 3 {
 		t.Errorf("not every mistake is reported: %v", err)
 	}
+}
+
+// mistakes returns the parts of an error that is the user's.
+func mistakes(t *testing.T, err error) config.Errors {
+	t.Helper()
+	if one, ok := errors.AsType[*config.Error](err); ok {
+		if many, ok := errors.AsType[config.Errors](err); ok {
+			return many
+		}
+		return config.Errors{one}
+	}
+	t.Fatalf("not a mistake of the user's: %T: %v", err, err)
+	return nil
 }
 
 func TestFromObject(t *testing.T) {

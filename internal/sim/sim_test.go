@@ -218,6 +218,13 @@ func TestTemperatureAndSeed(t *testing.T) {
 		a := m.next(&q, unknownAttempt)
 		seen[a.Text] = true
 	}
+	choices := map[string]bool{}
+	for i := range 30 {
+		choices[m.Answer(Query{Messages: user("refund"), Seed: ptr(int64(1)), Choice: i}).Text] = true
+	}
+	if len(choices) != 3 {
+		t.Errorf("30 choices hold %d answers, want 3", len(choices))
+	}
 	if len(seen) != 3 {
 		t.Errorf("without a seed there are %d answers, want 3", len(seen))
 	}

@@ -12,7 +12,7 @@ const maxTerms = 16
 // sum answers a message that contains a sum such as "12 + 7", "3 times 4" or "10 / 4 - 1", with
 // the configured accuracy. Of several sums the last counts, for examples come first.
 func (w *writer) sum(text string) (string, bool) {
-	if strings.IndexAny(text, "0123456789") < 0 {
+	if !strings.ContainsAny(text, "0123456789") {
 		return "", false
 	}
 	source, value, ok := findSum(text)
@@ -47,9 +47,9 @@ func findSum(s string) (source string, value float64, ok bool) {
 		start := i
 		var terms [maxTerms]float64
 		var ops [maxTerms]byte
-		n, end := 1, 0
+		n := 1
 		terms[0], i = number(s, i)
-		end = i
+		end := i
 		for n < maxTerms {
 			op, j := operator(s, i)
 			if op == 0 {

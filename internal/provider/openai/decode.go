@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/telltale-llm/telltale/internal/provider"
 	"github.com/telltale-llm/telltale/internal/record"
@@ -41,6 +42,10 @@ type content string
 
 // UnmarshalJSON takes a string, null, or a list of text parts.
 func (c *content) UnmarshalJSON(b []byte) error {
+	if n := len(b); n >= 2 && b[0] == '"' && bytes.IndexByte(b, '\\') < 0 && utf8.Valid(b) {
+		*c = content(b[1 : n-1]) // nothing to decode
+		return nil
+	}
 	if len(b) == 0 || b[0] != '[' {
 		return json.Unmarshal(b, (*string)(c))
 	}
@@ -101,28 +106,35 @@ type tokenLogprob struct {
 
 // usage are the token counts, in the places where servers put them.
 type usage struct {
-	provider.Usage
+	Prompt        int `json:"prompt_tokens"`
+	Completion    int `json:"completion_tokens"`
+	Total         int `json:"total_tokens"`
+	PromptDetails struct {
+		Cached int `json:"cached_tokens"`
+	} `json:"prompt_tokens_details"`
+	CompletionDetails struct {
+		Reasoning int `json:"reasoning_tokens"`
+	} `json:"completion_tokens_details"`
 	// Cost is OpenRouter's price of the call in US dollars.
-	Cost *float64
+	Cost *float64 `json:"cost"`
 	// CacheHit is DeepSeek's count of cached prompt tokens.
-	CacheHit int
+	CacheHit int `json:"prompt_cache_hit_tokens"`
 }
 
-// UnmarshalJSON reads the shared counts and the two that are not shared.
-func (u *usage) UnmarshalJSON(b []byte) error {
-	if err := u.Usage.UnmarshalJSON(b); err != nil {
-		return err
+func (u *usage) record() (record.Usage, *record.Failure) {
+	out := record.Usage{
+		Prompt: u.Prompt, Completion: u.Completion, Total: u.Total,
+		Cached: max(u.PromptDetails.Cached, u.CacheHit), Reasoning: u.CompletionDetails.Reasoning,
 	}
-	if !bytes.Contains(b, []byte(`"cost"`)) && !bytes.Contains(b, []byte(`"prompt_cache_hit_tokens"`)) {
-		return nil
+	if out.Total == 0 {
+		out.Total = out.Prompt + out.Completion
 	}
-	var w struct {
-		Cost     *float64 `json:"cost"`
-		CacheHit int      `json:"prompt_cache_hit_tokens"`
+	for _, n := range [...]int{u.Prompt, u.Completion, u.Total, out.Cached, out.Reasoning} {
+		if n < 0 {
+			return record.Usage{}, &record.Failure{Kind: record.Malformed, Message: fmt.Sprintf("the usage counts %d tokens", n)}
+		}
 	}
-	err := json.Unmarshal(b, &w)
-	u.Cost, u.CacheHit = w.Cost, w.CacheHit
-	return err
+	return out, nil
 }
 
 // decode reads a whole answer.
@@ -171,12 +183,9 @@ func (p *Provider) fill(out *record.Response, c *completion) *record.Failure {
 	if c.Usage == nil {
 		return nil
 	}
-	u, err := c.Usage.Record()
-	if err != nil {
-		return &record.Failure{Kind: record.Malformed, Message: err.Error()}
-	}
-	if u.Cached == 0 {
-		u.Cached = max(c.Usage.CacheHit, 0)
+	u, fail := c.Usage.record()
+	if fail != nil {
+		return fail
 	}
 	out.Usage = u
 	if cost := c.Usage.Cost; cost != nil && p.flavour.costReported && provider.NotNegative(*cost) {

@@ -267,8 +267,10 @@ func FuzzCheck(f *testing.F) {
 	f.Add("A word. [x] *y* <<z>>\n\n***\n* b\n- c\nP.S. d", "word", 2, "at least")
 	f.Add("\"{\"a\": 1}\"", "c++", -1, "less than")
 	f.Add("\xff\x1f\u2028İΣ'", `\b(a|b)?`, 0, "at most")
-	for _, v := range readReference(f).Verdicts {
-		f.Add(v.Response, "a", 1, "less than")
+	for i, v := range readReference(f).Verdicts {
+		if i%10 == 0 {
+			f.Add(v.Response, "a", 1, "less than")
+		}
 	}
 	f.Fuzz(func(t *testing.T, response, s string, n int, relation string) {
 		if len(s) > 40 || len(response) > 2000 {
