@@ -31,7 +31,9 @@ func TestMain(m *testing.M) {
 //	refuses CODE PLACE telltale ARG…  and one of its messages begins with "error: PLACE", and
 //	                                  nothing below the working directory has changed
 //	await FILE NAME                   waits until FILE holds something and sets NAME to it
-//	check FILE PATH [VALUE]           see json_test.go
+//	long FILE N                       writes a JSONL file of one row whose x has N letters
+//	bom FILE                          puts a byte order mark before a file
+//	check, xml, same, answers, alike, contained: see results_test.go
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -44,7 +46,14 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "refuses": refuses, "await": await, "check": checkJSON, "same": same, "alike": alike,
+			"exits": exits, "refuses": refuses, "await": await, "long": long, "bom": bom,
+			"check": checkJSON, "xml": checkXML, "same": same, "answers": answers, "alike": alike, "contained": contained,
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Geteuid() == 0, nil // whom no permission stops
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 	})
 }
@@ -130,4 +139,22 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	ts.Fatalf("%s is still not there", args[0])
+}
+
+// long writes a dataset with one very long row.
+func long(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: long FILE N")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), fmt.Appendf(nil, "{\"x\": %q}\n", strings.Repeat("x", n)), 0o644))
+}
+
+// bom puts a byte order mark before a file.
+func bom(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: bom FILE")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("\uFEFF"+ts.ReadFile(args[0])), 0o644))
 }

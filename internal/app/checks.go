@@ -28,8 +28,15 @@ type checker struct {
 	// signatures holds the recipes behind each metric.
 	signatures map[string]map[string]bool
 	graded     map[string]bool // metric → all its assertions give values from 0 to 1
-	cautions   map[string]string
+	cautions   map[string]caution
 	streams    bool
+}
+
+// caution is what a reader should know about a metric before relying on it.
+type caution struct {
+	text string
+	// judges says that samples pass or fail by it, so that every gate rests on it.
+	judges bool
 }
 
 // maxKept bounds the processes that one suite's assertions may own.
@@ -46,7 +53,7 @@ type pattern struct {
 func newChecker(s *config.Suite, dir string) (*checker, error) {
 	c := &checker{
 		dir: dir, kept: map[string]*scorer.Assertion{}, signatures: map[string]map[string]bool{},
-		graded: map[string]bool{}, cautions: map[string]string{},
+		graded: map[string]bool{}, cautions: map[string]caution{},
 	}
 	var errs config.Errors
 	for _, a := range s.Default.Assert {
@@ -90,7 +97,7 @@ func (c *checker) note(a *scorer.Assertion, value any, signature string) {
 	c.signatures[name][signature] = true
 	c.graded[name] = c.graded[name] && a.Graded()
 	if text := a.Kind().Caution; text != "" {
-		c.cautions[name] = text
+		c.cautions[name] = caution{text, c.cautions[name].judges || a.Judges()}
 	}
 	c.streams = c.streams || a.Kind().Name == "ttft" || a.Timed() && strings.Contains(fmt.Sprint(value), "ttft")
 }
@@ -320,11 +327,13 @@ func (c *checker) bounded(name string) bool {
 // warnings returns what a reader of the gate should know about the metrics it uses.
 func (c *checker) warnings(checks []config.Check) []string {
 	var out []string
-	seen := map[string]bool{}
-	for _, check := range checks {
-		if text := c.cautions[check.Metric]; text != "" && !seen[check.Metric] {
-			seen[check.Metric] = true
-			out = append(out, fmt.Sprintf("%s: the gate uses %s: %s", check.Pos, check.Metric, text))
+	for _, name := range slices.Sorted(maps.Keys(c.cautions)) {
+		used := c.cautions[name].judges
+		for _, check := range checks {
+			used = used || check.Metric == name || strings.HasPrefix(check.Metric, name+".")
+		}
+		if used {
+			out = append(out, fmt.Sprintf("the gate rests on %s: %s", name, c.cautions[name].text))
 		}
 	}
 	return out

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -43,6 +44,7 @@ type customNode interface {
 
 // parseYAML parses one document. JSON is YAML, so .json files are read by it too.
 func (d *decoder) parseYAML(data []byte) (ast.Node, bool) {
+	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		e := &Error{Pos: Pos{File: d.file}, Problem: "invalid YAML: " + err.Error()}

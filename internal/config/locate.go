@@ -42,7 +42,7 @@ func placer(file string, read func(path string) ([]byte, error)) func(*Error) {
 
 // mistakesIn collects the mistakes that err is made of.
 func mistakesIn(err error) []*Error {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the function walks the tree of wrapped errors itself
 	case *Error:
 		return []*Error{e}
 	case Errors:

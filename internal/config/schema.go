@@ -8,25 +8,31 @@ import (
 	"slices"
 
 	"github.com/invopop/jsonschema"
-	orderedmap "github.com/pb33f/ordered-map/v2"
 )
 
 // SuiteSchema returns the JSON Schema of suite files, made from the types that parse them.
 // Assertions lists the known assertion types with a line about each.
+//
+// It is for editors, so it takes all that Load takes, shorthands and ${NAME} in place of a number
+// too, but a key with nothing behind it, and it refuses unknown keys. What depends on more than
+// one place, such as a variable that a prompt needs, is left to telltale validate.
 func SuiteSchema(assertions map[string]string) ([]byte, error) {
-	r := &jsonschema.Reflector{
-		Anonymous: true, DoNotReference: true, ExpandedStruct: true,
-		Mapper: func(t reflect.Type) *jsonschema.Schema { return mapType(t, assertions) },
-	}
-	s := r.ReflectFromType(reflect.TypeFor[wireSuite]())
+	m := &schemaMaker{assertions: assertions, defs: jsonschema.Definitions{}}
+	s := m.object(reflect.TypeFor[wireSuite]())
 	s.Version = jsonschema.Version
 	s.ID = "https://telltale-llm.github.io/telltale/suite.schema.json"
 	s.Title = "telltale suite"
 	s.Description = "A regression suite: prompts, providers, tests and a gate."
-	s.Required = []string{"providers", "tests"}
+	s.Required = []string{"tests"}
+	s.AnyOf = []*jsonschema.Schema{{Required: []string{"providers"}}, {Required: []string{"targets"}}}
+	s.Definitions = m.defs
 	b, err := json.Marshal(s)
 	if err != nil {
 		return nil, err
+	}
+	// The encoder writes for web pages; this file is for reading.
+	for _, c := range []struct{ escaped, plain string }{{`\u003c`, "<"}, {`\u003e`, ">"}, {`\u0026`, "&"}} {
+		b = bytes.ReplaceAll(b, []byte(c.escaped), []byte(c.plain))
 	}
 	var out bytes.Buffer
 	if err := json.Indent(&out, b, "", "  "); err != nil {
@@ -36,8 +42,75 @@ func SuiteSchema(assertions map[string]string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func str() *jsonschema.Schema                          { return &jsonschema.Schema{Type: "string"} }
-func number() *jsonschema.Schema                       { return &jsonschema.Schema{Type: "number"} }
+// schemaMaker makes the schema's definitions, each once, however often it is used.
+type schemaMaker struct {
+	assertions map[string]string
+	defs       jsonschema.Definitions
+}
+
+// define returns a reference to a definition, which it makes at first use.
+func (m *schemaMaker) define(name string, build func() *jsonschema.Schema) *jsonschema.Schema {
+	if _, ok := m.defs[name]; !ok {
+		m.defs[name] = &jsonschema.Schema{} // holds the name while it is made
+		m.defs[name] = build()
+	}
+	return &jsonschema.Schema{Ref: "#/$defs/" + name}
+}
+
+// object reflects a struct and completes what tags cannot say.
+func (m *schemaMaker) object(t reflect.Type) *jsonschema.Schema {
+	r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true, Mapper: func(at reflect.Type) *jsonschema.Schema {
+		if at == t {
+			return nil
+		}
+		return m.shape(at)
+	}}
+	s := r.ReflectFromType(t)
+	s.Version = ""
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		p.Value = m.scalar(p.Value)
+		if p.Value.Description == "" {
+			p.Value.Description = notes[t][p.Key]
+		}
+	}
+	return s
+}
+
+// scalar widens a key's schema to what may be written there: a number where text belongs, and a
+// parameter where a number belongs.
+func (m *schemaMaker) scalar(s *jsonschema.Schema) *jsonschema.Schema {
+	var out *jsonschema.Schema
+	switch {
+	case s.Type == "string" && s.Enum == nil:
+		out = m.text()
+	case s.Type == "string", s.Type == "integer", s.Type == "number", s.Type == "boolean":
+		one := *s
+		one.Description = ""
+		out = anyOf(&one, m.parameter())
+	default:
+		return s
+	}
+	out.Description = s.Description
+	return out
+}
+
+func (m *schemaMaker) text() *jsonschema.Schema {
+	return m.define("text", func() *jsonschema.Schema {
+		return &jsonschema.Schema{Extras: map[string]any{"type": []string{"string", "number", "boolean"}}}
+	})
+}
+
+func (m *schemaMaker) texts() *jsonschema.Schema { return listOf(m.text()) }
+
+// tags is a list of strings, or one string with commas.
+func (m *schemaMaker) tags() *jsonschema.Schema { return anyOf(m.text(), m.texts()) }
+
+func (m *schemaMaker) parameter() *jsonschema.Schema {
+	return m.define("parameter", func() *jsonschema.Schema {
+		return &jsonschema.Schema{Type: "string", Pattern: `\$\{[A-Za-z_]|\{\{-?\s*env\b`, Description: "A parameter, ${NAME} or ${NAME:-default}, filled by --var or the environment"}
+	})
+}
+
 func anyOf(s ...*jsonschema.Schema) *jsonschema.Schema { return &jsonschema.Schema{AnyOf: s} }
 func listOf(s *jsonschema.Schema) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "array", Items: s}
@@ -47,78 +120,190 @@ func mappingOf(s *jsonschema.Schema) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "object", AdditionalProperties: s}
 }
 
-func mapType(t reflect.Type, assertions map[string]string) *jsonschema.Schema {
-	sub := func(t reflect.Type) *jsonschema.Schema {
-		r := &jsonschema.Reflector{Anonymous: true, DoNotReference: true, ExpandedStruct: true,
-			Mapper: func(t reflect.Type) *jsonschema.Schema { return mapType(t, assertions) }}
-		s := r.ReflectFromType(t)
-		s.Version = ""
-		return s
-	}
-	anything := mappingOf(nil)
-	messages := func() *jsonschema.Schema { return listOf(sub(reflect.TypeFor[wireMessage]())) }
+// shape returns the schema of a type that has more than one shape, a reference for one that is
+// used in several places, and nil for any other.
+func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 	switch t {
 	case reflect.TypeFor[duration]():
-		return anyOf(number(), str())
-	case reflect.TypeFor[wireAny](), reflect.TypeFor[Object]():
-		if t == reflect.TypeFor[Object]() {
-			return anything
-		}
+		return anyOf(&jsonschema.Schema{Type: "number", ExclusiveMinimum: "0"}, &jsonschema.Schema{Type: "string"})
+	case reflect.TypeFor[wireAny](), reflect.TypeFor[any]():
 		return &jsonschema.Schema{}
+	case reflect.TypeFor[Object]():
+		return mappingOf(nil)
 	case reflect.TypeFor[wireType]():
-		return assertionTypes(assertions)
+		return m.assertionTypes()
 	case reflect.TypeFor[wireStrings]():
-		return anyOf(str(), listOf(str()))
+		return m.tags()
 	case reflect.TypeFor[wireLabels]():
-		return anyOf(mappingOf(str()), listOf(str()))
+		return anyOf(mappingOf(m.text()), m.text(), m.texts())
 	case reflect.TypeFor[wireFilter]():
-		return anyOf(str(), listOf(str()), &jsonschema.Schema{Type: "object", Properties: properties("tags", anyOf(str(), listOf(str())))})
+		return anyOf(m.text(), m.texts(), m.filter())
 	case reflect.TypeFor[wireVars]():
-		return anyOf(str(), anything)
+		return anyOf(m.text(), mappingOf(nil))
 	case reflect.TypeFor[wireGate]():
-		return mappingOf(anyOf(str(), listOf(str())))
-	case reflect.TypeFor[wireLink]():
-		return anyOf(str(), &jsonschema.Schema{Type: "object", Properties: properties("url", str(), "detail", str()), Required: []string{"url"}})
+		return mappingOf(anyOf(bound(), listOf(bound())))
 	case reflect.TypeFor[wirePrompts]():
-		one := []*jsonschema.Schema{str(), messages(), sub(reflect.TypeFor[wirePrompt]())}
-		return anyOf(str(), listOf(anyOf(one...)))
+		one := m.define("prompt", m.prompt)
+		return anyOf(m.text(), one, listOf(anyOf(m.text(), one, m.messages())))
 	case reflect.TypeFor[wireProviders]():
-		item := anyOf(str(), sub(reflect.TypeFor[wireProvider]()), anything)
-		return anyOf(str(), sub(reflect.TypeFor[wireProvider]()), listOf(item))
+		one := m.define("provider", m.provider)
+		return anyOf(one, listOf(one))
 	case reflect.TypeFor[wireTests]():
-		file, one := sub(reflect.TypeFor[wireTestFile]()), sub(reflect.TypeFor[wireTest]())
-		return anyOf(str(), file, listOf(anyOf(str(), one, file)))
+		one := m.define("tests", func() *jsonschema.Schema { return anyOf(m.text(), m.test(), m.define("testFile", m.testFile)) })
+		return anyOf(one, listOf(one))
 	case reflect.TypeFor[wireDefault]():
-		return anyOf(str(), sub(reflect.TypeFor[wireTest]()))
-	case reflect.TypeFor[nodeAt]():
-		// A message's content or a prompt's messages.
-		return anyOf(str(), &jsonschema.Schema{Type: "array"})
+		return anyOf(m.text(), m.test())
+	case reflect.TypeFor[wireAssertion]():
+		return m.define("assertion", func() *jsonschema.Schema { return m.object(t) })
+	case reflect.TypeFor[wireBudget]():
+		s := m.object(t)
+		for _, key := range []string{"cost", "tokens"} {
+			p, _ := s.Properties.Get(key)
+			p.AnyOf[0].Minimum, p.AnyOf[0].ExclusiveMinimum = "", "0"
+		}
+		return s
+	case reflect.TypeFor[wireEvaluate](), reflect.TypeFor[wireOptions](), reflect.TypeFor[wireExamplePair]():
+		return m.object(t)
+	case reflect.TypeFor[wireLink]():
+		return anyOf(m.text(), m.object(t))
 	}
 	return nil
 }
 
-// assertionTypes lists the names that editors complete, and takes each with not- before it.
-func assertionTypes(assertions map[string]string) *jsonschema.Schema {
-	s := &jsonschema.Schema{Type: "string"}
-	names := sortedKeys(assertions)
-	var enum []any
-	for _, prefix := range []string{"", "not-"} {
-		for _, name := range names {
-			enum = append(enum, prefix+name)
-		}
-	}
-	s.Enum = enum
+func bound() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Description: `A bound such as ">= 0.95", "low >= 90%" or "p95 <= 2s"; see docs/gate.md`}
+}
+
+// filter is the mapping that a filter may be.
+func (m *schemaMaker) filter() *jsonschema.Schema {
+	tags := m.tags()
+	tags.Description = "Keep cases with all of these tags; !tag excludes"
+	s := &jsonschema.Schema{Type: "object", Properties: jsonschema.NewProperties(), AdditionalProperties: jsonschema.FalseSchema}
+	s.Properties.Set("tags", tags)
 	return s
 }
 
-func properties(pairs ...any) *orderedmap.OrderedMap[string, *jsonschema.Schema] {
-	p := jsonschema.NewProperties()
-	for i := 0; i < len(pairs); i += 2 {
-		p.Set(pairs[i].(string), pairs[i+1].(*jsonschema.Schema))
-	}
-	return p
+func (m *schemaMaker) test() *jsonschema.Schema {
+	return m.define("test", func() *jsonschema.Schema { return m.object(reflect.TypeFor[wireTest]()) })
 }
 
-func sortedKeys(m map[string]string) []string {
-	return slices.Sorted(maps.Keys(m))
+func (m *schemaMaker) testFile() *jsonschema.Schema { return m.object(reflect.TypeFor[wireTestFile]()) }
+
+// prompt is a mapping with one source: raw, file or messages, or promptfoo's id alone.
+func (m *schemaMaker) prompt() *jsonschema.Schema {
+	s := m.object(reflect.TypeFor[wirePrompt]())
+	set(s, "messages", m.messages())
+	set(s, "examples", anyOf(m.text(), listOf(mappingOf(nil))))
+	for _, key := range []string{"raw", "file", "messages", "id"} {
+		s.AnyOf = append(s.AnyOf, &jsonschema.Schema{Required: []string{key}})
+	}
+	return s
+}
+
+func (m *schemaMaker) messages() *jsonschema.Schema {
+	return m.define("messages", func() *jsonschema.Schema {
+		s := m.object(reflect.TypeFor[wireMessage]())
+		p, _ := s.Properties.Get("role")
+		set(s, "role", &jsonschema.Schema{Type: "string", Enum: []any{"system", "developer", "user", "assistant", "tool"}, Description: p.Description})
+		set(s, "content", anyOf(m.text(), listOf(m.object(reflect.TypeFor[wirePart]()))))
+		s.AnyOf = []*jsonschema.Schema{{Required: []string{"role", "content"}}, {Required: []string{"examples"}}}
+		least := uint64(1)
+		return &jsonschema.Schema{Type: "array", Items: s, MinItems: &least}
+	})
+}
+
+// provider is an id, a mapping with an id, or an id that is the key of its settings.
+func (m *schemaMaker) provider() *jsonschema.Schema {
+	names := &jsonschema.Schema{Type: "string", Enum: []any{"recorded", "echo", "sim"}}
+	var keys []any
+	settings := func() *jsonschema.Schema {
+		s := m.object(reflect.TypeFor[wireProvider]())
+		s.Required = nil
+		set(s, "id", anyOf(names, m.text()))
+		for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+			keys = append(keys, p.Key)
+		}
+		return s
+	}
+	full := m.define("providerSettings", settings)
+	full.Required = []string{"id"}
+	one := uint64(1)
+	keyed := &jsonschema.Schema{Type: "object", MinProperties: &one, MaxProperties: &one,
+		PropertyNames:        &jsonschema.Schema{Not: &jsonschema.Schema{Enum: keys}},
+		AdditionalProperties: anyOf(m.define("providerSettings", settings), &jsonschema.Schema{Type: "null"})}
+	return anyOf(names, m.text(), full, keyed)
+}
+
+// assertionTypes lists the names that editors complete, each also with not- before it.
+func (m *schemaMaker) assertionTypes() *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "string"}
+	names := slices.Sorted(maps.Keys(m.assertions))
+	var lines []string
+	for _, name := range names {
+		s.Enum = append(s.Enum, name)
+		lines = append(lines, m.assertions[name])
+	}
+	for _, name := range names {
+		s.Enum = append(s.Enum, "not-"+name)
+	}
+	// Not a keyword of JSON Schema, but editors show it beside each name.
+	s.Extras = map[string]any{"enumDescriptions": lines}
+	return s
+}
+
+// set replaces the schema of a key and keeps its description.
+func set(s *jsonschema.Schema, key string, to *jsonschema.Schema) {
+	old, _ := s.Properties.Get(key)
+	if to.Description == "" {
+		to.Description = old.Description
+	}
+	s.Properties.Set(key, to)
+}
+
+// notes describe the keys whose tags do not.
+var notes = map[reflect.Type]map[string]string{
+	reflect.TypeFor[wireEvaluate](): {
+		"maxConcurrency":  "Requests at a time for each provider; 16 when it is not set",
+		"cache":           "false: neither use nor keep cached answers",
+		"showProgressBar": "Taken for promptfoo's sake; --no-progress is what has an effect",
+	},
+	reflect.TypeFor[wireTestFile](): {
+		"format": "How the file is read; auto, the default, goes by its extension",
+	},
+	reflect.TypeFor[wireTest](): {
+		"description": "What the case is about",
+		"assert":      "The checks of an answer, besides those of defaultTest",
+		"metadata":    "Data about the case that prompts do not see",
+		"options":     "How the case is asked and checked",
+		"tags":        "Names to filter by: a list, or one string with commas",
+	},
+	reflect.TypeFor[wireOptions](): {
+		"disableDefaultAsserts": "true: the checks of defaultTest do not apply",
+	},
+	reflect.TypeFor[wireAssertion](): {
+		"threshold": "The least value that passes, or for latency, cost and the like the most; docs/scorers.md says which kinds take one",
+	},
+	reflect.TypeFor[wireProvider](): {
+		"id":      "What answers: openai:chat:MODEL, exec:COMMAND, recorded, echo, sim",
+		"label":   "Name in results; the id when it is not set",
+		"config":  "The provider's own settings; see docs/providers.md",
+		"prompts": "Labels of the prompts that it gets; all when it is not set",
+	},
+	reflect.TypeFor[wireMessage](): {
+		"role":    "Who speaks",
+		"content": "A template, or a list of text and image parts",
+	},
+	reflect.TypeFor[wireExamplePair](): {
+		"user":      "Template of the question, filled with one example",
+		"assistant": "Template of the answer",
+	},
+	reflect.TypeFor[wirePart](): {
+		"type":      "text or image_url",
+		"text":      "A template",
+		"image_url": "An address, a data URI or a file:// reference; or a mapping with url and detail",
+	},
+	reflect.TypeFor[wireLink](): {
+		"url":    "An address, a data URI or a file:// reference",
+		"detail": "low, high or auto",
+	},
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -120,7 +121,7 @@ func TestEncoder(t *testing.T) {
 	checkEncoder(t, nil)
 	checkEncoder(t, map[string]any{})
 	checkEncoder(t, map[string]any{
-		"s": "\x00\x1f \"\\/<>&\b\f\n\r\t\x7f é\u2028\u2029\ufffd \xff\xc3 😀", "n": []any{int64(-5), uint64(1 << 63), 1e21, 1e-7, 0.1, -0.0, 3.0, int(4)},
+		"s": "\x00\x1f \"\\/<>&\b\f\n\r\t\x7f é\u2028\u2029\ufffd \xff\xc3 😀", "n": []any{int64(-5), uint64(1 << 63), 1e21, 1e-7, 0.1, math.Copysign(0, -1), 3.0, int(4)},
 		"m": map[string]any{"z": nil, "a": map[string]any{"<": true}}, "e": []any{}, "nil": []any(nil), "nilm": map[string]any(nil), "list": []string{"a"},
 	})
 }

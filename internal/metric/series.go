@@ -111,15 +111,15 @@ func (d *definition) accept(m *record.Measure) string {
 
 // observe adds an accepted measure, and says why it could not; empty when it could.
 func (s *series) observe(d *definition, c cluster, m *record.Measure) string {
-	switch {
-	case d.kind == kindRatio:
+	switch d.kind {
+	case kindRatio:
 		w := m.W()
 		s.maxWeight = math.Max(s.maxWeight, w)
 		if m.Value != math.Trunc(m.Value) || w != math.Trunc(w) || m.Value < 0 || m.Value > w {
 			s.fractional = true
 		}
 		s.add(c, m.Value, w)
-	case d.kind == kindMean || d.kind == kindRate:
+	case kindMean, kindRate:
 		s.value(c, m.Value, d.unit)
 	default:
 		return s.vector(c, m.Stats)

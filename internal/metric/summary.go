@@ -20,7 +20,6 @@ type summary struct {
 	record.Summary
 	cost                         stats.Sum
 	criticalSeen, criticalPassed int
-	lastCritical                 string
 }
 
 func (s *summary) add(sample *record.Sample, v verdict.Verdict) {

@@ -87,7 +87,7 @@ func (r *run) attempt(ctx context.Context, cell *Cell, req record.Request) (reco
 		outcome = succeeded
 		return resp, nil
 	}
-	if context.Cause(ctx) == errTimeout {
+	if errors.Is(context.Cause(ctx), errTimeout) {
 		err = &record.Failure{Kind: record.Timeout, Message: fmt.Sprintf("no answer within %v", r.opts.Timeout), Err: err}
 	}
 	if f, ok := errors.AsType[*record.Failure](err); ok && (f.Kind == record.RateLimited || f.Kind == record.Server || f.Kind == record.Timeout) {

@@ -176,17 +176,18 @@ func Run(ctx context.Context, plan *Plan, journal *Journal, opts Options) (Outco
 
 	out := Outcome{Done: journal.Done()}
 	if cause := context.Cause(ctx); cause != nil {
-		switch c := cause.(type) {
-		case stopped:
-			out.Stopped = string(c)
-		case *journalError:
-			return out, c.err
-		case *record.Failure:
-			out.Unreachable = c
-			out.Stopped = c.Error()
+		end, ended := errors.AsType[stopped](cause)
+		broken, failed := errors.AsType[*journalError](cause)
+		failure, gone := errors.AsType[*record.Failure](cause)
+		switch {
+		case failed:
+			return out, broken.err
+		case ended:
+			out.Stopped = string(end)
+		case gone:
+			out.Unreachable, out.Stopped = failure, failure.Error()
 		default:
-			out.Interrupted = true
-			out.Stopped = "interrupted"
+			out.Interrupted, out.Stopped = true, "interrupted"
 		}
 		feedErr = nil
 	}

@@ -79,7 +79,7 @@ func start(opts *Options, supervised *sync.WaitGroup) (*process, error) {
 		closeAll(inR, inW, outR, outW)
 		return nil, failed(err)
 	}
-	cmd := exec.Command(opts.Command[0], opts.Command[1:]...)
+	cmd := exec.Command(opts.Command[0], opts.Command[1:]...) //nolint:noctx // a process outlives the call that starts it
 	cmd.Dir, cmd.Env = opts.Dir, opts.Env
 	if cmd.Env == nil {
 		cmd.Env = []string{}

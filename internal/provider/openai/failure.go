@@ -124,11 +124,11 @@ func (p *Provider) statusFailure(ctx context.Context, resp *http.Response) *reco
 		f.Message = "redirects are not followed; the server sends to " + p.location(resp.Header.Get("Location"))
 		return f
 	}
-	code := ""
-	f.Message, code = p.errorText(body)
-	if f.Message == "" {
-		f.Message = http.StatusText(resp.StatusCode)
+	message, code := p.errorText(body)
+	if message == "" {
+		message = http.StatusText(resp.StatusCode)
 	}
+	f.Message = message
 	if f.Retry == nil {
 		f.Retry = retryByCode(resp.StatusCode, code)
 	}

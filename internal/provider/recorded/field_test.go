@@ -2,6 +2,7 @@ package recorded
 
 import (
 	"encoding/json"
+	"errors"
 	"hash/maphash"
 	"os"
 	"path/filepath"
@@ -92,11 +93,7 @@ func FuzzRows(f *testing.F) {
 				t.Fatal(err)
 			}
 			if _, err := p.Complete(t.Context(), record.Request{Prompt: string(key)}); err != nil {
-				var empty *record.Failure
-				if f, ok := err.(*record.Failure); ok {
-					empty = f
-				}
-				if empty == nil || empty.Kind != record.Empty {
+				if f, ok := errors.AsType[*record.Failure](err); !ok || f.Kind != record.Empty {
 					t.Fatalf("the row with key %q is not found: %v", key, err)
 				}
 			}

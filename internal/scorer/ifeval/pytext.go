@@ -147,18 +147,6 @@ func caseIgnorable(r rune) bool {
 	return unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk)
 }
 
-// fold maps a rune to the one that stands for all that re.IGNORECASE holds equal to it: letters
-// are equal when their lower case is, or the upper case of that.
-func fold(r rune) rune {
-	if r < 0x80 {
-		if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
-		}
-		return r
-	}
-	return unicode.ToLower(unicode.ToUpper(unicode.ToLower(r)))
-}
-
 // lineStart returns the first place at or after pos where a line of s begins, or -1.
 func lineStart(s string, pos int) int {
 	if pos == 0 || pos <= len(s) && s[pos-1] == '\n' {

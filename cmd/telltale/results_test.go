@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -99,6 +102,63 @@ func alike(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// answers asks that two runs over HTTP have the same samples, apart from measured times.
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: answers DIR DIR")
+	}
+	var texts [2][]byte
+	for i, dir := range args {
+		b, err := timeless(ts.MkAbs(filepath.Join(dir, "samples.jsonl")))
+		ts.Check(err)
+		texts[i] = b
+	}
+	if !bytes.Equal(texts[0], texts[1]) {
+		ts.Fatalf("samples.jsonl differs:\n%s", firstDifference(texts[0], texts[1]))
+	}
+}
+
+// contained asks that every line of the first file is in the second, in the same order.
+func contained(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: contained FILE FILE")
+	}
+	rest := ts.ReadFile(args[1])
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		_, after, ok := strings.Cut(rest, line)
+		if !ok {
+			ts.Fatalf("%s lacks %s", args[1], line)
+		}
+		rest = after
+	}
+}
+
+// checkXML asks that files are well-formed XML.
+func checkXML(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: xml FILE…")
+	}
+	for _, file := range args {
+		d := xml.NewDecoder(strings.NewReader(ts.ReadFile(file)))
+		elements := 0
+		for {
+			t, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				ts.Fatalf("%s: %v", file, err)
+			}
+			if _, ok := t.(xml.StartElement); ok {
+				elements++
+			}
+		}
+		if elements == 0 {
+			ts.Fatalf("%s holds no element", file)
+		}
+	}
+}
+
 // resultFiles are what a finished run leaves behind.
 var resultFiles = []string{"junit.xml", "report.html", "report.md", "run.json", "samples.jsonl"}
 
@@ -139,8 +199,8 @@ func compareRuns(a, b string) string {
 var clock = map[string]*regexp.Regexp{
 	"run.json":      regexp.MustCompile(`"(started|finished|seconds|samples_per_second|resumed)": ("[^"]*"|[0-9.e+-]+),?\n`),
 	"samples.jsonl": regexp.MustCompile(`,"(latency|ttft)":[0-9.e+-]+`),
-	"report.md":     regexp.MustCompile(`(?m)^\| (Time|Started) \| [^|]* \|$`),
-	"report.html":   regexp.MustCompile(`<span class="label">Time</span><span class="big">[^<]*</span><span class="note">[^<]*</span>|<dt>Started</dt><dd>[^<]*</dd>`),
+	"report.md":     regexp.MustCompile(`(?m)^\| (Time|Started|Finished) \| [^|]* \|$`),
+	"report.html":   regexp.MustCompile(`<span class="label">Time</span><span class="big">[^<]*</span><span class="note">[^<]*</span>|<dt>(Started|Finished)</dt><dd>[^<]*</dd>`),
 	"junit.xml":     regexp.MustCompile(` (time|timestamp)="[^"]*"`),
 }
 
