@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/telltale-llm/telltale/internal/redact"
 )
 
 // TestKeysStayOut runs against servers that repeat the credentials they were sent, in every place
@@ -60,7 +62,10 @@ tests: [{vars: {x: [a, b]}, assert: [{type: contains, value: fine}]}]
 				if got := exitOf(t, err); got != code {
 					t.Errorf("exit %d, want %d\n%s", got, code, output)
 				}
-				search(t, dir, output, secret, token)
+				shown := search(t, dir, output, secret, token)
+				if want := code != 0 && name != "redirect"; shown != want {
+					t.Errorf("a mark in place of a key: %v, want %v\n%s", shown, want, output)
+				}
 			})
 		}
 	}
@@ -94,10 +99,12 @@ tests: [{vars: {x: [a, b]}, assert: [{type: contains, value: fine}]}]
 	})
 }
 
-// search looks for secrets in the output and in every file below dir.
-func search(t *testing.T, dir string, output []byte, secrets ...string) {
+// search looks for secrets in the output and in every file below dir. It reports whether there was a
+// mark in the place of one: the server's words are shown, without the keys in them.
+func search(t *testing.T, dir string, output []byte, secrets ...string) (marked bool) {
 	t.Helper()
 	look := func(where string, text []byte) {
+		marked = marked || bytes.Contains(text, []byte(redact.Mark))
 		for _, s := range secrets {
 			if bytes.Contains(text, []byte(s)) || bytes.Contains(text, []byte(s[3:])) {
 				t.Errorf("a key is in %s:\n%s", where, text)
@@ -124,4 +131,5 @@ func search(t *testing.T, dir string, output []byte, secrets ...string) {
 	if files == 0 {
 		t.Error("no file to look into")
 	}
+	return marked
 }

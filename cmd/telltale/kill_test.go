@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
@@ -332,6 +333,40 @@ func TestInterruptedWaiting(t *testing.T) {
 	}
 	if !strings.Contains(output.String(), "after 0 of 600 samples") {
 		t.Errorf("unexpected message:\n%s", output)
+	}
+}
+
+// TestInterruptedReading ends telltale while it reads its dataset, before anything is run or written.
+func TestInterruptedReading(t *testing.T) {
+	t.Parallel()
+	b := &bench{dir: t.TempDir()}
+	b.write(t, "suite.yaml", "prompts: [\"{{x}}\"]\nproviders: [echo]\ntests: {path: \"-\"}\n")
+	cmd, output := b.command(t, "run", "suite.yaml", "--out", "out")
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := started(t, cmd)
+	rows := strings.Repeat("{\"x\": 1}\n", 100_000) // far more than a pipe holds: it is read once it is written
+	if _, err := io.WriteString(input, rows); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for err == nil { // a signal is noticed between two reads
+			_, err = io.WriteString(input, rows)
+		}
+	}()
+	if code := exitOf(t, <-ended); code != exitInterrupted {
+		t.Fatalf("exit %d, want %d\n%s", code, exitInterrupted, output)
+	}
+	if want := "telltale: interrupted while reading the dataset; nothing was run\n"; output.String() != want {
+		t.Errorf("message %q, want %q", output, want)
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "out")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("something was written: %v", err)
 	}
 }
 

@@ -221,6 +221,18 @@ func resumeCommand(o app.RunOptions, f *runFlags, dir string) string {
 	if o.Timeout > 0 {
 		parts = append(parts, "--timeout", o.Timeout.Round(time.Millisecond).String())
 	}
+	if o.Retries != app.DefaultRetries {
+		parts = append(parts, fmt.Sprintf("--retries %d", o.Retries))
+	}
+	if o.NoCache {
+		parts = append(parts, "--no-cache")
+	}
+	if f.CacheDir != "" {
+		parts = append(parts, "--cache-dir", quote(f.CacheDir))
+	}
+	if o.Prices != "" {
+		parts = append(parts, "--prices", quote(o.Prices))
+	}
 	if o.SkipUnsupported {
 		parts = append(parts, "--skip-unsupported")
 	}

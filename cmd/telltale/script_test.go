@@ -19,9 +19,16 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the files that scripts compare with")
 
+// race makes a process with the race detector end at once rather than after a second of looking for
+// late races; the tests start hundreds of them.
+const race = "atexit_sleep_ms=0"
+
 // TestMain makes the test binary stand in for telltale: it is put on the PATH under that name, so
 // that scripts and tests run the command line in a process of its own.
 func TestMain(m *testing.M) {
+	if err := os.Setenv("GORACE", race); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"telltale": func() { os.Exit(Main()) }})
 }
 
@@ -32,7 +39,7 @@ func TestMain(m *testing.M) {
 //	                                  nothing below the working directory has changed
 //	await FILE NAME                   waits until FILE holds something and sets NAME to it
 //	long FILE N                       writes a JSONL file of one row whose x has N letters
-//	bom FILE                          puts a byte order mark before a file
+//	raw FILE TEXT                     writes a file with bytes written as \xff
 //	check, xml, same, answers, alike, contained: see results_test.go
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -43,10 +50,11 @@ func TestScripts(t *testing.T) {
 		ContinueOnError:     true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("NO_PROXY", "*")
+			env.Setenv("GORACE", race)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "refuses": refuses, "await": await, "long": long, "bom": bom,
+			"exits": exits, "refuses": refuses, "await": await, "long": long, "raw": raw,
 			"check": checkJSON, "xml": checkXML, "same": same, "answers": answers, "alike": alike, "contained": contained,
 		},
 		Condition: func(name string) (bool, error) {
@@ -151,10 +159,12 @@ func long(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), fmt.Appendf(nil, "{\"x\": %q}\n", strings.Repeat("x", n)), 0o644))
 }
 
-// bom puts a byte order mark before a file.
-func bom(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: bom FILE")
+// raw writes a file with bytes that a script cannot hold, written as in a Go string.
+func raw(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: raw FILE TEXT")
 	}
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte("\uFEFF"+ts.ReadFile(args[0])), 0o644))
+	text, err := strconv.Unquote(`"` + strings.ReplaceAll(args[1], `"`, `\"`) + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o644))
 }

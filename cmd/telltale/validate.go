@@ -42,7 +42,9 @@ line and key. No provider is asked and nothing is written. Exit code 2 when ther
 					errs.Append(config.Pos{File: file}, err)
 					continue
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", file, sum)
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", file, sum); err != nil {
+					return err
+				}
 			}
 			return errs.Err()
 		},

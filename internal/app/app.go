@@ -33,6 +33,9 @@ type Interrupted struct {
 
 // Error says how far the run came.
 func (e *Interrupted) Error() string {
+	if e.Dir == "" {
+		return e.Stopped + "; nothing was run"
+	}
 	return fmt.Sprintf("%s after %d of %d samples, which are kept in %s", e.Stopped, e.Done, e.Total, e.Dir)
 }
 

@@ -32,11 +32,15 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 	}
 	opts, err := s.runnerOptions()
 	if err != nil {
-		return nil, err
+		if journal.Done() > 0 {
+			return nil, err
+		}
+		open = false
+		return nil, errors.Join(err, journal.Close(), dir.undo())
 	}
 	out, err := runner.Run(ctx, s.plan, journal, opts)
 	if err != nil {
-		return nil, &CouldNotRun{err}
+		return nil, s.broken(dir, journal, err)
 	}
 	if opts.Cache != nil {
 		s.tidyCache(opts.Cache)
@@ -53,7 +57,7 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 	}
 	run, err := s.results(dir, journal, out)
 	if err != nil {
-		return nil, &CouldNotRun{err}
+		return nil, s.broken(dir, journal, err)
 	}
 	open = false
 	if err := journal.Close(); err != nil {
@@ -65,6 +69,11 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 		}
 	}
 	return &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != ""}, nil
+}
+
+// broken says that the machinery failed and what is kept nevertheless.
+func (s *session) broken(dir *runDir, journal *runner.Journal, err error) error {
+	return &CouldNotRun{fmt.Errorf("%w; %d of %d samples are kept, and --resume goes on with %s", err, journal.Done(), s.plan.Total(), dir.path)}
 }
 
 func (s *session) runnerOptions() (runner.Options, error) {

@@ -171,6 +171,9 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 	if err := s.scan(ctx, dir, prompts); err != nil {
 		return s, err
 	}
+	if err := s.checkMetrics(); err != nil {
+		return s, err
+	}
 	s.makePlan(prompts)
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ func (d *runDir) has(name string) bool {
 	return err == nil
 }
 
-// defaultDir is where a run goes when no directory is named.
+// defaultDir is where a run goes when no directory is named: one that is not there yet.
 func defaultDir(suite string, now time.Time) string {
 	name := strings.TrimSuffix(filepath.Base(suite), filepath.Ext(suite))
 	if name == "telltale" || name == "promptfooconfig" {
@@ -49,7 +50,15 @@ func defaultDir(suite string, now time.Time) string {
 			name = filepath.Base(filepath.Dir(abs))
 		}
 	}
-	return filepath.Join(".telltale", "runs", name+"-"+now.UTC().Format("20060102-150405"))
+	first := filepath.Join(".telltale", "runs", name+"-"+now.UTC().Format("20060102-150405"))
+	dir := first
+	for n := 2; n < 1000; n++ {
+		if _, err := os.Lstat(dir); err != nil {
+			break
+		}
+		dir = first + "-" + strconv.Itoa(n)
+	}
+	return dir
 }
 
 // check refuses a directory whose content would be lost, before anything is done.

@@ -44,7 +44,11 @@ type customNode interface {
 
 // parseYAML parses one document. JSON is YAML, so .json files are read by it too.
 func (d *decoder) parseYAML(data []byte) (ast.Node, bool) {
-	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	if at := notUTF8(data); at > 0 {
+		d.errs = append(d.errs, &Error{Pos: Pos{File: d.file, Line: at}, Problem: "bytes that are not UTF-8", Want: "a file in UTF-8"})
+		return nil, false
+	}
 	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		e := &Error{Pos: Pos{File: d.file}, Problem: "invalid YAML: " + err.Error()}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -307,6 +309,11 @@ func (l *loader) read(path string, p Pos) (full string, data []byte, ok bool) {
 		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: "cannot read the file", Err: plainPathError(err), Hint: "paths are relative to the folder of the suite file"})
 		return full, nil, false
 	}
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	if at := notUTF8(data); at > 0 {
+		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: fmt.Sprintf("line %d of the file has bytes that are not UTF-8", at), Want: "a file in UTF-8"})
+		return full, nil, false
+	}
 	l.content = append(l.content, string(data))
 	return full, data, true
 }
@@ -321,6 +328,25 @@ func (l *loader) commandLine(path string) string {
 		}
 	}
 	return path
+}
+
+// byteOrderMark is what some editors put before a text; it is not part of it.
+var byteOrderMark = []byte("\uFEFF")
+
+// notUTF8 returns the number of the first line that is not UTF-8, 0 when there is none. Text that is
+// changed on its way into a prompt, byte by byte, would be another prompt.
+func notUTF8(data []byte) int {
+	if utf8.Valid(data) {
+		return 0
+	}
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		if !utf8.Valid(line) {
+			break
+		}
+	}
+	return n
 }
 
 func (l *loader) resolve(path string) string {

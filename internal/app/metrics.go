@@ -1,0 +1,37 @@
+package app
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/record"
+)
+
+// checkMetrics reports the gate's metrics that no run of this suite can have: a name that is
+// misspelt would otherwise be found out after the run is paid for, as undecided.
+func (s *session) checkMetrics() error {
+	builtin := record.BuiltinUnits()
+	names := slices.Collect(maps.Keys(builtin))
+	for name := range s.check.signatureMap() {
+		if _, taken := builtin[name]; taken {
+			name = record.MetricAssert + name
+		}
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var errs config.Errors
+	for _, c := range s.suite.Gate {
+		if !slices.ContainsFunc(names, func(m string) bool { return within(c.Metric, m) }) {
+			errs = append(errs, &config.Error{Pos: c.Pos, Problem: "the suite has no such metric", Want: "one of " + strings.Join(names, ", ")})
+		}
+	}
+	return errs.Err()
+}
+
+// within says whether name is the metric m or a part of it, such as ifeval.prompt_strict of ifeval.
+func within(name, m string) bool {
+	rest, ok := strings.CutPrefix(name, m)
+	return ok && (rest == "" || rest[0] == '.')
+}
