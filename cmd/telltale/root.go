@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/telltale-llm/telltale/internal/app"
 )
@@ -38,10 +39,24 @@ uncertainty, whether the system is still good.
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w; %s --help lists the flags", err, cmd.CommandPath())}
+		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
 	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newVersionCmd())
 	return root
+}
+
+// flagMistake says what is wrong with a flag without naming the function that found it.
+func flagMistake(err error) string {
+	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err.Error()
+	}
+	f := invalid.GetFlag()
+	want := map[string]string{"int": "a whole number", "int64": "a whole number", "duration": "a duration such as 30s", "bool": "true or false", "float64": "a number"}[f.Value.Type()]
+	if want == "" {
+		want = f.Value.Type()
+	}
+	return fmt.Sprintf("--%s %q: want %s", f.Name, invalid.GetValue(), want)
 }
 
 func newVersionCmd() *cobra.Command {

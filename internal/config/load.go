@@ -68,6 +68,11 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 	if !ok {
 		return nil, d.errs.Err()
 	}
+	if _, isMap := d.fields(body, Pos{}); !isMap {
+		d.errs = append(d.errs, &Error{Pos: d.pos(body, Pos{}), Value: d.show(body), Problem: "not a suite", Want: "a mapping with the keys prompts, providers and tests"})
+		return nil, d.errs.Err()
+	}
+	d.errs = nil
 	var w wireSuite
 	d.into(body, Pos{File: path}, reflect.ValueOf(&w).Elem())
 	s := l.suite(path, d, &w)

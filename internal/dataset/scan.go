@@ -221,12 +221,16 @@ func (sc *scan) duplicates() error {
 			if at, ok := first[t.ID]; !ok {
 				first[t.ID] = t.Pos
 			} else {
-				sc.errs = append(sc.errs, &config.Error{
+				e := &config.Error{
 					Pos: config.Pos{File: t.Pos.File, Line: t.Pos.Line, Key: it.idKey}, Value: t.ID,
 					Problem: "this id is already used at " + config.Pos{File: at.File, Line: at.Line}.String(),
 					Want:    "a different id for every case",
 					Hint:    `name another field with id:, or set id: "-" to identify cases by their content`,
-				})
+				}
+				if t.Pos.Key != "" { // a case of a suite or a YAML file, not a row
+					e.Pos, e.Hint = t.Pos.At("id"), ""
+				}
+				sc.errs = append(sc.errs, e)
 			}
 			return !sc.full()
 		})

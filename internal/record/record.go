@@ -99,8 +99,8 @@ type Score struct {
 	Type   string   `json:"type"`
 	Value  *float64 `json:"value"`
 	Pass   *bool    `json:"pass"`
-	Reason string   `json:"reason,omitempty"`
-	Detail any      `json:"detail,omitempty"`
+	Reason string   `json:"reason"`
+	Detail any      `json:"detail"`
 	Error  string   `json:"error,omitempty"`
 	// Weight of this score in the case's weighted average; nil means 1. A score of weight 0 never fails a sample.
 	Weight   *float64  `json:"weight,omitempty"`
@@ -113,7 +113,7 @@ type Sample struct {
 	Group    string         `json:"group,omitempty"`
 	Tags     []string       `json:"tags,omitempty"`
 	Critical bool           `json:"critical,omitempty"`
-	Vars     map[string]any `json:"vars,omitempty"`
+	Vars     map[string]any `json:"vars"`
 	Repeat   int            `json:"repeat"`
 	Provider string         `json:"provider"`
 	Prompt   string         `json:"prompt"`
@@ -130,14 +130,14 @@ type Sample struct {
 	// Score is the weighted average of the judged scores, 0 to 1; nil when nothing was judged.
 	Score   *float64 `json:"score,omitempty"`
 	Scores  []Score  `json:"scores"`
-	Usage   *Usage   `json:"usage,omitempty"`
+	Usage   *Usage   `json:"usage"`
 	Cost    *float64 `json:"cost,omitempty"`
-	Latency *float64 `json:"latency,omitempty"` // seconds
-	TTFT    *float64 `json:"ttft,omitempty"`    // seconds
+	Latency *float64 `json:"latency"`        // seconds
+	TTFT    *float64 `json:"ttft,omitempty"` // seconds
 	Cached  bool     `json:"cached,omitempty"`
 	Retries int      `json:"retries,omitempty"`
 	// Error says why there is no answer; empty when there is one.
-	Error string `json:"error,omitempty"`
+	Error string `json:"error"`
 }
 
 // Snapshot is everything that decides behaviour. Its ID is the hash of the rest.

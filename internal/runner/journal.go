@@ -51,6 +51,7 @@ type Journal struct {
 	stop   chan struct{} // ends the goroutine that flushes
 	synced sync.WaitGroup
 	dirty  bool
+	wrote  bool  // a sample in this sitting
 	failed error // of flushing
 }
 
@@ -273,7 +274,7 @@ func (j *Journal) Append(index int, s *record.Sample) error {
 	if j.retry != nil {
 		j.retry[index] = false
 	}
-	j.dirty = true
+	j.dirty, j.wrote = true, true
 	return j.failed
 }
 
@@ -302,15 +303,18 @@ func (j *Journal) Elapsed() time.Duration {
 	return time.Duration(j.Seconds*float64(time.Second)) + time.Since(j.opened)
 }
 
-// Close notes the time spent, and closes the file and its lock.
+// Close notes the time spent, if a sample was made in it, and closes the file and its lock.
 func (j *Journal) Close() error {
 	close(j.stop)
 	j.synced.Wait()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	b, err := json.Marshal(sittingNote{Seconds: time.Since(j.opened).Seconds()})
-	if err == nil {
-		err = j.write(append(append([]byte("#"), b...), '\n'))
+	var err error
+	if j.wrote {
+		var b []byte
+		if b, err = json.Marshal(sittingNote{Seconds: time.Since(j.opened).Seconds()}); err == nil {
+			err = j.write(append(append([]byte("#"), b...), '\n'))
+		}
 	}
 	return errors.Join(err, j.file.Close())
 }

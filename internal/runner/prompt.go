@@ -216,7 +216,7 @@ func CheckPrompt(p *Prompt, c *Case, at config.Pos) error {
 	if err == nil {
 		return nil
 	}
-	e := &config.Error{Pos: at, Err: err}
+	e := &config.Error{Pos: at, Problem: fmt.Sprintf("the prompt at %s cannot be rendered", p.pos), Err: err}
 	if m, ok := errors.AsType[*template.MissingError](err); ok {
 		e.Pos = at.At("vars." + m.Name)
 		e.Err = nil

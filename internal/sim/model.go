@@ -144,9 +144,13 @@ func (m *Model) next(q *Query, attempt int) Answer {
 	return a
 }
 
-// Complete answers in process, waiting as long as a server would. Errors are *record.Failure.
+// shortest is the least time a simulated answer takes; 0 would mean that it was not measured.
+const shortest = time.Microsecond
+
+// Complete answers in process, waiting as long as a server would. The times it reports are the
+// simulated ones, so that the same requests always have the same answers, times included. Errors
+// are *record.Failure.
 func (m *Model) Complete(ctx context.Context, req record.Request) (record.Response, error) {
-	start := time.Now()
 	d := &m.o.Defaults
 	q := Query{Messages: req.Messages, Seed: &req.Seed}
 	if len(q.Messages) == 0 {
@@ -155,24 +159,23 @@ func (m *Model) Complete(ctx context.Context, req record.Request) (record.Respon
 	if err := ctx.Err(); err != nil {
 		return record.Response{}, canceled(err)
 	}
-	a := m.next(&q, unknownAttempt)
+	a := m.next(&q, req.Attempt)
 	if a.Fault != nil {
 		return record.Response{}, m.fail(ctx, &a)
 	}
 	if err := m.wait(ctx, a.TTFT); err != nil {
 		return record.Response{}, canceled(err)
 	}
-	ttft := time.Since(start)
 	if err := m.wait(ctx, a.Total()-a.TTFT); err != nil {
 		return record.Response{}, canceled(err)
 	}
 	r := record.Response{
 		Output: a.Text, FinishReason: a.FinishReason, Model: a.Model, Fingerprint: a.Fingerprint,
 		Usage:   record.Usage{Prompt: a.PromptTokens, Completion: a.Tokens, Total: a.PromptTokens + a.Tokens},
-		Latency: time.Since(start),
+		Latency: max(a.Total(), shortest),
 	}
 	if req.Stream {
-		r.TTFT = ttft
+		r.TTFT = max(a.TTFT, shortest)
 	}
 	if d.Logprobs || d.TopLogprobs > 0 {
 		r.Logprobs = a.logprobs(d.TopLogprobs)

@@ -419,7 +419,7 @@ func TestRetries(t *testing.T) {
 			tries := 0
 			for {
 				tries++
-				r, err := m.Complete(t.Context(), record.Request{Messages: user(fmt.Sprint("refund ", i)), Seed: 3})
+				r, err := m.Complete(t.Context(), record.Request{Messages: user(fmt.Sprint("refund ", i)), Seed: 3, Attempt: tries - 1})
 				if err == nil {
 					out = append(out, fmt.Sprint(tries, r.Output))
 					break

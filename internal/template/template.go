@@ -182,16 +182,29 @@ func lastCause(err error) string {
 	for {
 		next := errors.Unwrap(err)
 		if next == nil {
-			return err.Error()
+			return plain(err.Error())
 		}
 		err = next
 	}
 }
 
+var (
+	innerToken = regexp.MustCompile(`&\{<Token\[\w+\] Val='([^']*)'[^>]*>[^}]*\}`)
+	nowhere    = regexp.MustCompile(`\s*\(Line: 0 Col: 0, near "(.*)"\)`)
+	place      = regexp.MustCompile(`\(Line: (\d+) Col: (\d+), near "(.*)"\)`)
+)
+
+// plain turns gonja's description of its own tokens into the words a template has.
+func plain(msg string) string {
+	msg = innerToken.ReplaceAllString(msg, "'$1'")
+	msg = nowhere.ReplaceAllString(msg, "$1")
+	return place.ReplaceAllString(msg, `(line $1, column $2, near "$3")`)
+}
+
 // parseError leaves out the copy of the whole template that gonja puts into its message.
 func parseError(err error, source string) error {
 	msg := strings.TrimPrefix(err.Error(), fmt.Sprintf("failed to parse template '%s': ", source))
-	return fmt.Errorf("template: %s", msg)
+	return fmt.Errorf("template: %s", plain(msg))
 }
 
 const rootName = "template"
