@@ -41,7 +41,7 @@ bin/golangci-lint: tools/go.mod tools/go.sum
 
 .PHONY: generate
 generate: ## rewrite what is made from the code: schema, docs, golden files
-	$(GO) test ./internal/scorer ./internal/report ./internal/dataset ./cmd/telltale -run 'Golden|Docs|Schema' -update
+	$(GO) test ./internal/scorer ./internal/report ./internal/dataset ./cmd/telltale -run 'Golden|Doc|Schema' -update
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME

@@ -162,7 +162,7 @@ func runSuite(cmd *cobra.Command, args []string, f *runFlags, s streams) error {
 		return &app.CouldNotRun{Err: err}
 	}
 	if finished.Resumable && !f.quiet {
-		fmt.Fprintf(s.err, "go on with: %s\n", resumeCommand(o, f, finished.Dir))
+		fmt.Fprintf(s.err, "%s: %s\n", goOn(finished), resumeCommand(o, f, finished.Dir))
 	}
 	return &verdictError{finished.Run.Gate.Verdict}
 }
@@ -195,6 +195,17 @@ func show(w io.Writer, finished *app.Finished, f *runFlags) error {
 		return report.JUnit(w, src)
 	}
 	return report.Terminal(w, src, terminalOptions(w, f.color, finished.Dir))
+}
+
+// goOn says what resuming a run that has results would do.
+func goOn(finished *app.Finished) string {
+	switch stopped := finished.Run.Summary.Stopped; {
+	case strings.Contains(stopped, "budget"):
+		return "raise the budget and go on with"
+	case stopped != "":
+		return "go on with"
+	}
+	return fmt.Sprintf("try the %d samples again that got no answer with", finished.Again)
 }
 
 // resumeCommand is the command that goes on with a run.

@@ -199,6 +199,18 @@ func (c *checker) Close() error {
 	return errors.Join(errs...)
 }
 
+// fillText fills a text that may be a template.
+func fillText(text string, vars map[string]any) (string, error) {
+	if !template.IsTemplate(text) {
+		return text, nil
+	}
+	t, err := template.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	return t.Render(vars)
+}
+
 // filler fills the templates inside a value of any shape.
 type filler struct {
 	text *template.Template

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/gate"
@@ -55,7 +56,7 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 	if out.Interrupted {
 		return nil, &Interrupted{Dir: dir.path, Done: out.Done, Total: s.plan.Total(), Stopped: out.Stopped}
 	}
-	run, err := s.results(dir, journal, out)
+	run, again, err := s.results(dir, journal, out)
 	if err != nil {
 		return nil, s.broken(dir, journal, err)
 	}
@@ -63,12 +64,12 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 	if err := journal.Close(); err != nil {
 		return nil, &CouldNotRun{err}
 	}
-	if out.Stopped == "" {
+	if out.Stopped == "" && again == 0 {
 		if err := os.Remove(dir.file(journalFile)); err != nil {
 			return nil, &CouldNotRun{err}
 		}
 	}
-	return &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != ""}, nil
+	return &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != "" || again > 0, Again: again}, nil
 }
 
 // broken says that the machinery failed and what is kept nevertheless.
@@ -115,14 +116,15 @@ func (s *session) tidyCache(c *runner.Cache) {
 	}
 }
 
-// results turns the journal into samples.jsonl, metrics, the gate's decision and the reports.
-func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outcome) (*record.Run, error) {
+// results turns the journal into samples.jsonl, metrics, the gate's decision and the reports. It also
+// counts the samples that may get an answer if they are tried again.
+func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outcome) (run *record.Run, again int, err error) {
 	acc, err := metric.New(metric.Options{
 		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher,
 		Bounded: s.check.bounded, Signatures: s.check.signatureMap(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	served := newServed(s.plan)
 	digest := report.NewCollector()
@@ -139,11 +141,14 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 			cell := index % perCase / s.plan.Repeats
 			served.add(cell, &sample)
 			digest.Add(&sample)
+			if mayPass(sample.Error) {
+				again++
+			}
 			return acc.Add(metric.Observation{Sample: &sample, Snapshot: cell, Expect: []string{}})
 		})
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	planned := make([]int, len(s.plan.Cells))
 	for i := range planned {
@@ -151,13 +156,22 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 	}
 	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical * perCase})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	run := s.newRun(journal, out, account, served.snapshots())
+	run = s.newRun(journal, out, account, served.snapshots())
 	src := report.Source{Run: run, Digest: digest.Digest(), Samples: func() iter.Seq2[record.Sample, error] {
 		return ReadSamples(dir.path)
 	}}
-	return run, report.WriteDir(dir.path, src)
+	return run, again, report.WriteDir(dir.path, src)
+}
+
+// mayPass says whether a sample's error is of a kind that may pass, such as a time-out.
+func mayPass(sampleError string) bool {
+	kind := sampleError
+	if end := strings.IndexAny(kind, " :"); end >= 0 {
+		kind = kind[:end]
+	}
+	return (&record.Failure{Kind: record.FailureKind(kind)}).Retryable()
 }
 
 func (s *session) newRun(journal *runner.Journal, out runner.Outcome, account metric.Result, snaps []record.Snapshot) *record.Run {
@@ -165,7 +179,7 @@ func (s *session) newRun(journal *runner.Journal, out runner.Outcome, account me
 	elapsed := journal.Elapsed().Seconds()
 	run := &record.Run{
 		ID: s.plan.ID, Telltale: Version, Seed: s.suite.Seed, Repeats: s.suite.Samples,
-		Suite:   record.SuiteRef{Path: s.suite.Path, Description: s.suite.Description, Hash: s.suite.Hash},
+		Suite:   record.SuiteRef{Path: s.suite.Path, Description: s.suite.Description, Tags: s.suite.Tags, Hash: s.suite.Hash},
 		Dataset: s.ref, Snapshots: snaps, Scorers: map[string]string{}, Summary: account.Summary, Metrics: account.Metrics,
 		Times: record.Times{Started: journal.Header.Started, Finished: now, Seconds: elapsed, Resumed: journal.Sittings},
 	}

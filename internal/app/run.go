@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/config"
@@ -54,16 +55,16 @@ const (
 type Finished struct {
 	Run *record.Run
 	Dir string
-	// Resumable says that samples are missing and that the run can be resumed.
+	// Resumable says that samples are missing or may be made again, and that the run can be resumed.
 	Resumable bool
+	// Again counts the samples without an answer that a resumed run makes anew.
+	Again int
 }
 
 // Run executes a suite. Its error is *config.Error or config.Errors for the user's mistakes, with
 // nothing written; *CouldNotRun; or *Interrupted. Everything else, a failed gate too, is in the result.
 func Run(ctx context.Context, o RunOptions) (f *Finished, err error) {
-	if o.Notice == nil {
-		o.Notice = func(string) {}
-	}
+	o.Notice = once(o.Notice)
 	s, err := open(ctx, &o)
 	if err != nil {
 		return nil, err
@@ -95,6 +96,21 @@ func Run(ctx context.Context, o RunOptions) (f *Finished, err error) {
 	return s.execute(ctx, dir, journal)
 }
 
+// once passes each text on the first time only: what is wrong with a row is found in every pass over
+// the dataset. It remembers a bounded number of texts.
+func once(notice func(string)) func(string) {
+	seen := map[string]bool{}
+	return func(text string) {
+		if notice == nil || seen[text] {
+			return
+		}
+		if len(seen) < 10_000 {
+			seen[text] = true
+		}
+		notice(text)
+	}
+}
+
 // session is a loaded suite with everything open that running it needs.
 type session struct {
 	o         *RunOptions
@@ -106,7 +122,9 @@ type session struct {
 	check     *checker
 	providers []*opened
 	plan      *runner.Plan
-	parts     map[string]string
+	// timed says that the gate asks for times, so that the cache may not answer.
+	timed bool
+	parts map[string]string
 }
 
 // Close ends what the session keeps open.
@@ -150,6 +168,8 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 			continue
 		}
 		s.rules = append(s.rules, rule)
+		// A cached answer has no time of its own.
+		s.timed = s.timed || rule.Metric == record.MetricLatency || rule.Metric == record.MetricTTFT
 	}
 	prompts := make([]*runner.Prompt, len(s.suite.Prompts))
 	for i, p := range s.suite.Prompts {
@@ -273,10 +293,19 @@ func (s *session) newCase(row dataset.Row) (runner.Case, error) {
 			ID: merged.ID, ExplicitID: row.ExplicitID, Description: merged.Description, Vars: merged.Vars, Tags: merged.Tags,
 			Group: merged.Group, Critical: merged.Critical, Metadata: merged.Metadata,
 		},
-		Prefix: merged.Prefix, Suffix: merged.Suffix, Threshold: merged.Threshold, Checks: checks, Timed: timed,
+		Threshold: merged.Threshold, Checks: checks, Timed: timed || s.timed,
 	}
 	if c.Vars == nil {
 		c.Vars = map[string]any{}
+	}
+	for _, part := range []struct {
+		from string
+		to   *string
+		key  string
+	}{{merged.Prefix, &c.Prefix, "options.prefix"}, {merged.Suffix, &c.Suffix, "options.suffix"}} {
+		if *part.to, err = fillText(part.from, c.Vars); err != nil {
+			return c, &config.Error{Pos: merged.Pos.At(part.key), Value: part.from, Err: err}
+		}
 	}
 	if g := s.suite.Groups; g != "" && c.Group == "" {
 		v, ok := c.Vars[g]
@@ -341,7 +370,8 @@ func allowed(p config.Provider, prompt string) bool {
 		return true
 	}
 	for _, name := range p.Prompts {
-		if name == prompt {
+		// A file with several prompts has one label; the others are numbered.
+		if name == prompt || strings.HasPrefix(prompt, name+" (") {
 			return true
 		}
 	}

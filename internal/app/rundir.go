@@ -78,6 +78,8 @@ func (d *runDir) check(force, resume bool) error {
 		return nil
 	}
 	switch {
+	case d.has(journalFile) && d.has(report.JSONFile):
+		return &config.Error{Pos: at, Value: d.path, Problem: "holds a run with samples that can be tried again or are missing", Hint: "--resume goes on with it; --force throws it away"}
 	case d.has(journalFile):
 		return &config.Error{Pos: at, Value: d.path, Problem: "holds an unfinished run", Hint: "--resume goes on with it; --force throws it away"}
 	case d.has(report.JSONFile):

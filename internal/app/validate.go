@@ -9,9 +9,7 @@ import (
 // Validate reads a suite with its dataset and checks everything that can be checked without asking a
 // provider. It returns one line about what the suite holds.
 func Validate(ctx context.Context, o RunOptions) (string, error) {
-	if o.Notice == nil {
-		o.Notice = func(string) {}
-	}
+	o.Notice = once(o.Notice)
 	s, err := open(ctx, &o)
 	if err != nil {
 		return "", err

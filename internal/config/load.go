@@ -56,8 +56,6 @@ type loader struct {
 	params *params
 	dir    string
 	errs   Errors
-	// content is everything that was read by reference, for the suite's hash.
-	content []string
 }
 
 // Load reads a suite file. The error is Errors, sorted by place.
@@ -302,8 +300,22 @@ func (l *loader) yamlFile(path string, p Pos) (*decoder, ast.Node, bool) {
 	return sub, node, ok
 }
 
-// read reads a referenced file, relative to the suite's folder.
+// read reads a referenced text file, relative to the suite's folder.
 func (l *loader) read(path string, p Pos) (full string, data []byte, ok bool) {
+	full, data, ok = l.readBytes(path, p)
+	if !ok {
+		return full, nil, false
+	}
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	if at := notUTF8(data); at > 0 {
+		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: fmt.Sprintf("line %d of the file has bytes that are not UTF-8", at), Want: "a file in UTF-8"})
+		return full, nil, false
+	}
+	return full, data, true
+}
+
+// readBytes reads a referenced file of any kind.
+func (l *loader) readBytes(path string, p Pos) (full string, data []byte, ok bool) {
 	full = l.resolve(path)
 	if l.opts.Read == nil {
 		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: "file references cannot be read here"})
@@ -314,12 +326,6 @@ func (l *loader) read(path string, p Pos) (full string, data []byte, ok bool) {
 		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: "cannot read the file", Err: plainPathError(err), Hint: "paths are relative to the folder of the suite file"})
 		return full, nil, false
 	}
-	data = bytes.TrimPrefix(data, byteOrderMark)
-	if at := notUTF8(data); at > 0 {
-		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: fmt.Sprintf("line %d of the file has bytes that are not UTF-8", at), Want: "a file in UTF-8"})
-		return full, nil, false
-	}
-	l.content = append(l.content, string(data))
 	return full, data, true
 }
 

@@ -9,8 +9,10 @@ import (
 
 // params fills ${NAME} and {{env.NAME}} in a file's strings.
 type params struct {
-	vars        map[string]string // --var NAME=value
-	env         func(string) (string, bool)
+	vars map[string]string // --var NAME=value
+	env  func(string) (string, bool)
+	// off leaves all references alone: the text is data, not a suite.
+	off         bool
 	used        map[string]bool
 	unsupported Errors
 	// whole holds the texts that --var gave whole: if one is used as a path, it is a path of the
@@ -26,7 +28,7 @@ var (
 
 // expand fills the parameters in s and reports those that have no value.
 func (ps *params) expand(d *decoder, p Pos, s string) (out string, filled bool) {
-	if ps == nil || !strings.Contains(s, "${") && !strings.Contains(s, "env") {
+	if ps == nil || ps.off || !strings.Contains(s, "${") && !strings.Contains(s, "env") {
 		return s, false
 	}
 	out = paramRef.ReplaceAllStringFunc(s, func(ref string) string {
@@ -59,7 +61,7 @@ func (ps *params) expand(d *decoder, p Pos, s string) (out string, filled bool) 
 
 // expandEnvOnly fills {{env.NAME}} and leaves ${NAME} alone: what a prompt file may hold.
 func (ps *params) expandEnvOnly(d *decoder, p Pos, s string) (out string, filled bool) {
-	if ps == nil || !strings.Contains(s, "env") {
+	if ps == nil || ps.off || !strings.Contains(s, "env") {
 		return s, false
 	}
 	out = envRef.ReplaceAllStringFunc(s, func(ref string) string {

@@ -346,7 +346,7 @@ func (l *loader) image(url string, p Pos) string {
 		l.errs = append(l.errs, &Error{Pos: p, Value: path, Problem: "not an image file by its name", Want: ".png, .jpg, .gif or .webp"})
 		return ""
 	}
-	_, data, ok := l.read(path, p)
+	_, data, ok := l.readBytes(path, p)
 	if !ok {
 		return ""
 	}

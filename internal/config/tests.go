@@ -230,7 +230,7 @@ func (l *loader) expand(t Test) []Test {
 
 // DecodeTests reads a YAML file of cases: a list, or a mapping with the key tests.
 func DecodeTests(file string, data []byte, opts Options) ([]Test, Errors, error) {
-	l := &loader{opts: opts, dir: filepath.Dir(file), params: &params{}}
+	l := &loader{opts: opts, dir: filepath.Dir(file), params: &params{off: true}}
 	d := l.decoder(file)
 	node, ok := d.parseYAML(data)
 	if !ok {
@@ -266,7 +266,7 @@ func DecodeTest(p Pos, row map[string]any, opts Options) (Test, Errors, error) {
 	if err != nil {
 		return Test{}, nil, &Error{Pos: p, Err: err}
 	}
-	l := &loader{opts: opts, dir: filepath.Dir(p.File), params: &params{}}
+	l := &loader{opts: opts, dir: filepath.Dir(p.File), params: &params{off: true}}
 	d := l.decoder(p.File)
 	d.line = p.Line
 	node, ok := d.parseYAML(data)

@@ -208,6 +208,11 @@ func quantiles(q *stats.Quantiles) map[string]*float64 {
 
 func ptr(x float64) *float64 { return &x }
 
+// setInterval sets the interval. A quantity in a unit, such as seconds or tokens, is not below 0, and
+// neither is its mean.
 func setInterval(m *record.Metric, i stats.Interval) {
+	if m.Unit != "" && i.Low < 0 && m.Mean != nil && *m.Mean >= 0 {
+		i.Low = 0
+	}
 	m.Low, m.High = &i.Low, &i.High
 }

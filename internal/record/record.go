@@ -109,15 +109,17 @@ type Score struct {
 
 // Sample is one answer to one case, scored: case × prompt × provider × repeat.
 type Sample struct {
-	Case     string         `json:"case"`
-	Group    string         `json:"group,omitempty"`
-	Tags     []string       `json:"tags,omitempty"`
-	Critical bool           `json:"critical,omitempty"`
-	Vars     map[string]any `json:"vars"`
-	Repeat   int            `json:"repeat"`
-	Provider string         `json:"provider"`
-	Prompt   string         `json:"prompt"`
-	Seed     int64          `json:"seed"`
+	Case string `json:"case"`
+	// Description is the case's own, for readers.
+	Description string         `json:"description,omitempty"`
+	Group       string         `json:"group,omitempty"`
+	Tags        []string       `json:"tags,omitempty"`
+	Critical    bool           `json:"critical,omitempty"`
+	Vars        map[string]any `json:"vars"`
+	Repeat      int            `json:"repeat"`
+	Provider    string         `json:"provider"`
+	Prompt      string         `json:"prompt"`
+	Seed        int64          `json:"seed"`
 	// Input is what was sent.
 	Input        []Message       `json:"input,omitempty"`
 	Output       string          `json:"output"`

@@ -29,9 +29,10 @@ type Run struct {
 
 // SuiteRef names the suite file and the hash of its resolved content.
 type SuiteRef struct {
-	Path        string `json:"path"`
-	Description string `json:"description,omitempty"`
-	Hash        string `json:"hash"`
+	Path        string            `json:"path"`
+	Description string            `json:"description,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	Hash        string            `json:"hash"`
 }
 
 // DatasetRef says which cases were read: the hash of all of them, how many there were, and how

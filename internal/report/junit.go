@@ -227,7 +227,7 @@ func (j *junit) sample(s *record.Sample, class string) {
 		elapsed = *s.Latency
 	}
 	j.tag("testcase", []string{
-		"name", caseName(j.run, oneLine(s.Case, keepName), s.Repeat),
+		"name", caseName(j.run, oneLine(titled(s), keepName), s.Repeat),
 		"classname", class,
 		"time", fixed(elapsed),
 	})

@@ -132,9 +132,17 @@ func (k *keep) drop(w int) {
 // of returns the kept rows of one verdict.
 func (k *keep) of(v verdict.Verdict) []*row { return k.rows[rank(v)] }
 
+// titled is the case's id with its description.
+func titled(s *record.Sample) string {
+	if s.Description == "" {
+		return s.Case
+	}
+	return s.Case + " " + s.Description
+}
+
 func newRow(s *record.Sample, index int) *row {
 	r := &row{
-		index: index, id: short(s.Case), repeat: s.Repeat,
+		index: index, id: short(titled(s)), repeat: s.Repeat,
 		combo:    combo{short(s.Provider), short(s.Prompt)},
 		critical: s.Critical, verdict: s.Verdict, score: number64(s.Score),
 		output: clip(s.Output, keepText), refusal: clip(s.Refusal, keepReason), finish: short(s.FinishReason),

@@ -10,10 +10,10 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/verdict"
 )
 
 // Header is the journal's first line: what the run is, so that only the same run is resumed.
@@ -42,8 +42,10 @@ type Journal struct {
 	mu      sync.Mutex
 	file    *os.File
 	size    int64
-	offsets []int64 // by index: 1 + offset of the line, 0 when not finished
-	retry   []bool  // nil, or by index: finished without an answer in an earlier sitting
+	offsets []int64                 // by index: 1 + offset of the line, 0 when not finished
+	retry   []bool                  // nil, or by index: finished without an answer in an earlier sitting
+	earlier map[verdict.Verdict]int // samples of earlier sittings that stand
+	judged  []verdict.Verdict       // by index, while the journal is read
 	done    int
 	spent   Spent
 	opened  time.Time
@@ -129,16 +131,6 @@ var ErrNoHeader = errors.New("no complete header")
 // ErrLocked says that another process is at work on the run.
 var ErrLocked = errors.New("another telltale is running in this directory")
 
-func lock(f *os.File) error {
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return ErrLocked
-		}
-		return fmt.Errorf("lock: %w", err)
-	}
-	return nil
-}
-
 // read indexes the journal and cuts off an incomplete last line.
 func (j *Journal) read() error {
 	r := bufio.NewReaderSize(j.file, 1<<20)
@@ -154,6 +146,7 @@ func (j *Journal) read() error {
 	}
 	j.offsets = make([]int64, j.Header.Total)
 	j.retry = make([]bool, j.Header.Total)
+	j.judged = make([]verdict.Verdict, j.Header.Total)
 	j.size = int64(len(line))
 	for {
 		line, err := readLine(r)
@@ -168,13 +161,19 @@ func (j *Journal) read() error {
 		}
 		j.size += int64(len(line))
 	}
-	j.done = 0
+	j.done, j.earlier = 0, map[verdict.Verdict]int{}
 	for i, at := range j.offsets {
 		if at > 0 && !j.retry[i] {
 			j.done++
+			j.earlier[j.judged[i]]++
 		}
 	}
-	if err := j.file.Truncate(j.size); err != nil {
+	j.judged = nil
+	info, err := j.file.Stat()
+	if err == nil && info.Size() != j.size {
+		err = j.file.Truncate(j.size)
+	}
+	if err != nil {
 		return err
 	}
 	_, err = j.file.Seek(j.size, io.SeekStart)
@@ -207,16 +206,18 @@ func (j *Journal) index(line []byte) error {
 		return fmt.Errorf("line %q: want the index of a sample, from 0 to %d, a tab and the sample", clip(line), len(j.offsets)-1)
 	}
 	var s struct {
-		Error  string        `json:"error"`
-		Cached bool          `json:"cached"`
-		Cost   float64       `json:"cost"`
-		Usage  *record.Usage `json:"usage"`
+		Verdict verdict.Verdict `json:"verdict"`
+		Error   string          `json:"error"`
+		Cached  bool            `json:"cached"`
+		Cost    float64         `json:"cost"`
+		Usage   *record.Usage   `json:"usage"`
 	}
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("sample %d: %w", i, err)
 	}
 	j.offsets[i] = 1 + j.size
 	j.retry[i] = s.Error != ""
+	j.judged[i] = s.Verdict
 	if s.Error == "" && !s.Cached {
 		j.spent.Samples++
 		j.spent.Cost += s.Cost
@@ -247,6 +248,9 @@ func (j *Journal) Done() int {
 	defer j.mu.Unlock()
 	return j.done
 }
+
+// Earlier counts the samples of earlier sittings by verdict.
+func (j *Journal) Earlier(v verdict.Verdict) int { return j.earlier[v] }
 
 // Spent is what the samples of earlier sittings used.
 func (j *Journal) Spent() Spent { return j.spent }

@@ -152,7 +152,9 @@ func Run(ctx context.Context, plan *Plan, journal *Journal, opts Options) (Outco
 		plan: plan, opts: opts, journal: journal, cancel: cancel,
 		spend: newMeter(opts.Budget, journal.Spent()), pace: &pacer{every: opts.Delay}, health: &health{limit: giveUpAfter(opts.Concurrency)},
 	}
-	r.progress = Progress{Total: plan.Total(), Done: journal.Done()}
+	r.progress = Progress{
+		Total: plan.Total(), Done: journal.Done(), Passed: journal.Earlier(verdict.Pass), Failed: journal.Earlier(verdict.Fail), Errored: journal.Earlier(verdict.Error),
+	}
 	if opts.Budget.Time > 0 {
 		timer := time.AfterFunc(time.Duration(opts.Budget.Time*float64(time.Second)), func() {
 			cancel(stopped(fmt.Sprintf("time budget of %v is spent", time.Duration(opts.Budget.Time*float64(time.Second)))))
@@ -290,7 +292,7 @@ func (r *run) sample(ctx context.Context, j job) {
 
 func (r *run) newSample(j job) *record.Sample {
 	return &record.Sample{
-		Case: j.c.ID, Group: j.c.Group, Tags: j.c.Tags, Critical: j.c.Critical, Vars: j.c.Vars,
+		Case: j.c.ID, Description: j.c.Description, Group: j.c.Group, Tags: j.c.Tags, Critical: j.c.Critical, Vars: j.c.Vars,
 		Repeat: j.repeat, Provider: j.cell.ProviderName, Prompt: j.cell.PromptName,
 		Seed: Seed(r.plan.Seed, j.c.ID, j.repeat), Scores: []record.Score{},
 	}

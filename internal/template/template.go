@@ -239,14 +239,20 @@ var environment = sync.OnceValue(func() *exec.Environment {
 	_ = filters.Replace("random", refuse("random"))
 	// Nunjucks, which promptfoo uses, calls Jinja's tojson "dump".
 	_ = filters.Register("dump", func(_ *exec.Evaluator, in *exec.Value, _ *exec.VarArgs) *exec.Value {
-		b, err := json.Marshal(in.ToGoSimpleType(true))
-		if err != nil {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false) // a prompt is not a web page
+		if err := e.Encode(in.Interface()); err != nil {
 			return exec.AsValue(err)
 		}
-		return exec.AsSafeValue(string(b))
+		return exec.AsSafeValue(strings.TrimSuffix(b.String(), "\n"))
+	})
+	globals := exec.EmptyContext().Update(builtins.GlobalFunctions).Update(builtins.GlobalVariables)
+	globals.Set("lipsum", func() (string, error) {
+		return "", errors.New("lipsum() is not allowed: prompts must be the same in every run")
 	})
 	return &exec.Environment{
-		Context:           exec.EmptyContext().Update(builtins.GlobalFunctions).Update(builtins.GlobalVariables),
+		Context:           globals,
 		Filters:           filters,
 		Tests:             builtins.Tests,
 		ControlStructures: builtins.ControlStructures,

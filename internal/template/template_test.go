@@ -32,6 +32,7 @@ func TestRender(t *testing.T) {
 	f("{% for s in shots %}Q: {{s.q}} A: {{s.a}}\n{% endfor %}Q", "Q: 1+1 A: 2\nQ")
 	f("{{ list | join(', ') }}", "a, b")
 	f("{{ list | dump }}", `["a","b"]`)
+	f("{{ shots | dump }} {{ '<&' | dump }}", `[{"a":"2","q":"1+1"}] "<&"`)
 	f("{% if yes %}y{% else %}n{% endif %}", "y")
 	f("{% if other is defined %}y{% else %}n{% endif %}", "n")
 	f("{{ other | default('d') }}", "d")
@@ -79,6 +80,7 @@ func TestRefused(t *testing.T) {
 	}
 	f("{% include '/etc/passwd' %}")
 	f("{{ l | random }}")
+	f("{{ lipsum() }}")
 	f("{{ unclosed")
 	f("{% for x in l %}")
 	f("{{ l | nosuchfilter }}")
