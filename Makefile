@@ -39,6 +39,15 @@ lint: bin/golangci-lint ## check format and run the linters
 bin/golangci-lint: tools/go.mod tools/go.sum
 	cd tools && $(GO) build -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+bench/node_modules: bench/package-lock.json
+	cd bench && npm ci --no-audit --no-fund --loglevel=error && touch node_modules
+
+.PHONY: bench
+bench: build bench/node_modules ## measure against promptfoo, and the paths every sample takes
+	$(GO) run ./bench/compare -telltale bin/telltale -tools bench -doc docs/benchmarks.md -enforce
+	$(GO) test -run '^$$' -bench '^Benchmark(JournalAppend|Pass|Render|Whole|Encode|Decode|Handler|Contains|Forbidden|IsJSONWithSchema|Add|Collect|JUnit)$$' -benchmem -benchtime 0.3s \
+	  ./internal/runner ./internal/dataset ./internal/template ./internal/provider/openai ./internal/sim ./internal/scorer ./internal/metric ./internal/report
+
 .PHONY: generate
 generate: ## rewrite what is made from the code: schema, docs, golden files
 	$(GO) test ./internal/scorer ./internal/report ./internal/dataset ./cmd/telltale -run 'Golden|Doc|Schema' -update

@@ -2,6 +2,9 @@ module github.com/telltale-llm/telltale
 
 go 1.26.0
 
+// promptfoo's npm packages carry Go files of their own.
+ignore ./bench/node_modules
+
 require (
 	cel.dev/cel-go v0.32.0
 	github.com/dlclark/regexp2/v2 v2.13.0

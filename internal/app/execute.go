@@ -56,7 +56,7 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 	if out.Interrupted {
 		return nil, &Interrupted{Dir: dir.path, Done: out.Done, Total: s.plan.Total(), Stopped: out.Stopped}
 	}
-	run, again, err := s.results(dir, journal, out)
+	f, err = s.results(dir, journal, out)
 	if err != nil {
 		return nil, s.broken(dir, journal, err)
 	}
@@ -64,12 +64,12 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 	if err := journal.Close(); err != nil {
 		return nil, &CouldNotRun{err}
 	}
-	if out.Stopped == "" && again == 0 {
+	if !f.Resumable {
 		if err := os.Remove(dir.file(journalFile)); err != nil {
 			return nil, &CouldNotRun{err}
 		}
 	}
-	return &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != "" || again > 0, Again: again}, nil
+	return f, nil
 }
 
 // broken says that the machinery failed and what is kept nevertheless.
@@ -118,37 +118,43 @@ func (s *session) tidyCache(c *runner.Cache) {
 
 // results turns the journal into samples.jsonl, metrics, the gate's decision and the reports. It also
 // counts the samples that may get an answer if they are tried again.
-func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outcome) (run *record.Run, again int, err error) {
+func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outcome) (*Finished, error) {
 	acc, err := metric.New(metric.Options{
 		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher,
 		Bounded: s.check.bounded, Signatures: s.check.signatureMap(),
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	served := newServed(s.plan)
-	digest := report.NewCollector()
+	collector := report.NewCollector()
+	again := 0
 	perCase := len(s.plan.Cells) * s.plan.Repeats
 	err = writeFile(dir.file(samplesFile), func(w *bufio.Writer) error {
 		return journal.Each(func(index int, line []byte) error {
 			if _, err := w.Write(line); err != nil {
 				return err
 			}
-			var sample record.Sample
-			if err := json.Unmarshal(line, &sample); err != nil {
+			var sample judged
+			err := json.Unmarshal(line, &sample)
+			if err == nil && collector.Keeps(sample.Verdict) {
+				sample.Sample = record.Sample{}
+				err = json.Unmarshal(line, &sample.Sample)
+			}
+			if err != nil {
 				return fmt.Errorf("sample %d: %w", index, err)
 			}
 			cell := index % perCase / s.plan.Repeats
-			served.add(cell, &sample)
-			digest.Add(&sample)
+			served.add(cell, &sample.Sample)
+			collector.Add(&sample.Sample)
 			if mayPass(sample.Error) {
 				again++
 			}
-			return acc.Add(metric.Observation{Sample: &sample, Snapshot: cell, Expect: []string{}})
+			return acc.Add(metric.Observation{Sample: &sample.Sample, Snapshot: cell, Expect: []string{}})
 		})
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	planned := make([]int, len(s.plan.Cells))
 	for i := range planned {
@@ -156,13 +162,13 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 	}
 	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical * perCase})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	run = s.newRun(journal, out, account, served.snapshots())
-	src := report.Source{Run: run, Digest: digest.Digest(), Samples: func() iter.Seq2[record.Sample, error] {
-		return ReadSamples(dir.path)
-	}}
-	return run, again, report.WriteDir(dir.path, src)
+	run := s.newRun(journal, out, account, served.snapshots())
+	f := &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != "" || again > 0, Again: again, digest: collector.Digest()}
+	src := f.Source()
+	src.Samples = func() iter.Seq2[record.Sample, error] { return readOutcomes(dir.path) }
+	return f, report.WriteDir(dir.path, src)
 }
 
 // mayPass says whether a sample's error is of a kind that may pass, such as a time-out.

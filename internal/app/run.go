@@ -14,6 +14,7 @@ import (
 	"github.com/telltale-llm/telltale/internal/dataset"
 	"github.com/telltale-llm/telltale/internal/gate"
 	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/runner"
 )
 
@@ -59,6 +60,8 @@ type Finished struct {
 	Resumable bool
 	// Again counts the samples without an answer that a resumed run makes anew.
 	Again int
+	// digest is what the reports know of all samples; nil when the run was read from its directory.
+	digest *report.Digest
 }
 
 // Run executes a suite. Its error is *config.Error or config.Errors for the user's mistakes, with

@@ -12,10 +12,50 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
+	"github.com/telltale-llm/telltale/internal/verdict"
 )
 
 // ReadSamples yields the samples of a finished run in the order of the plan.
 func ReadSamples(dir string) iter.Seq2[record.Sample, error] {
+	return readSamples(dir, func(line []byte, s *record.Sample) error { return json.Unmarshal(line, s) })
+}
+
+// readOutcomes is ReadSamples for reports that say no more of a sample that passed than where it stands: of
+// such samples it leaves out variables, messages and scores.
+func readOutcomes(dir string) iter.Seq2[record.Sample, error] {
+	return readSamples(dir, func(line []byte, s *record.Sample) error {
+		var o outcome
+		if err := json.Unmarshal(line, &o); err != nil {
+			return err
+		}
+		if o.Verdict != verdict.Pass {
+			return json.Unmarshal(line, s)
+		}
+		*s = o.Sample
+		return nil
+	})
+}
+
+// judged is a sample as metrics see it: without variables and messages, which take most of the time to read.
+type judged struct {
+	record.Sample
+	Vars     skipped `json:"vars"`
+	Input    skipped `json:"input"`
+	Logprobs skipped `json:"logprobs"`
+}
+
+// outcome is a judged sample without its scores.
+type outcome struct {
+	judged
+	Scores skipped `json:"scores"`
+}
+
+// skipped takes any JSON and keeps none.
+type skipped struct{}
+
+func (*skipped) UnmarshalJSON([]byte) error { return nil }
+
+func readSamples(dir string, decode func([]byte, *record.Sample) error) iter.Seq2[record.Sample, error] {
 	return func(yield func(record.Sample, error) bool) {
 		path := filepath.Join(dir, samplesFile)
 		f, err := os.Open(path)
@@ -35,7 +75,7 @@ func ReadSamples(dir string) iter.Seq2[record.Sample, error] {
 				return
 			}
 			var s record.Sample
-			if err := json.Unmarshal(line, &s); err != nil {
+			if err := decode(line, &s); err != nil {
 				yield(record.Sample{}, fmt.Errorf("%s:%d: %w", path, n, err))
 				return
 			}
@@ -48,5 +88,5 @@ func ReadSamples(dir string) iter.Seq2[record.Sample, error] {
 
 // Source returns a finished run for the reports.
 func (f *Finished) Source() report.Source {
-	return report.Source{Run: f.Run, Samples: func() iter.Seq2[record.Sample, error] { return ReadSamples(f.Dir) }}
+	return report.Source{Run: f.Run, Digest: f.digest, Samples: func() iter.Seq2[record.Sample, error] { return ReadSamples(f.Dir) }}
 }

@@ -141,6 +141,10 @@ type Collector struct{ d Digest }
 // NewCollector returns an empty Collector.
 func NewCollector() *Collector { return &Collector{} }
 
+// Keeps says whether Add would keep a sample of this verdict for the reports to show. One that it would not
+// keep needs neither variables nor messages.
+func (c *Collector) Keeps(v verdict.Verdict) bool { return c.d.kept.takes(rank(v)) }
+
 // Add counts s and keeps no reference to it.
 func (c *Collector) Add(s *record.Sample) {
 	d := &c.d

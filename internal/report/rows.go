@@ -88,10 +88,13 @@ func rank(v verdict.Verdict) int {
 	return rank(verdict.Undecided)
 }
 
+// takes says whether a row of rank v has a chance.
+func (k *keep) takes(v int) bool { return k.n < keepRows && !k.full || k.victim(v) >= 0 }
+
 // offer keeps s, the index-th sample, if there is room or if something less interesting can go.
 func (k *keep) offer(s *record.Sample, index int) {
 	v := rank(s.Verdict)
-	if (k.n >= keepRows || k.full) && k.victim(v) < 0 {
+	if !k.takes(v) {
 		return
 	}
 	r := newRow(s, index)
