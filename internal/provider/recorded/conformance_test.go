@@ -14,6 +14,7 @@ func TestConformance(t *testing.T) {
 	for n := range 64 {
 		fmt.Fprintf(&b, `{"prompt":"question %d","response":"answer %d","took":%d}`+"\n", n, n, n)
 	}
+	b.WriteString(`{"prompt":"twice","response":"one"}` + "\n" + `{"prompt":"twice","response":"two"}` + "\n")
 	b.WriteString(`{"prompt":"failed","response":"","err":"HTTP 500"}` + "\n" + `{"prompt":"nothing","response":null}`)
 	path := write(t, "answers.jsonl", b.String())
 	open := func(t *testing.T) providertest.Provider {
@@ -30,7 +31,7 @@ func TestConformance(t *testing.T) {
 		Want:    func(n int) string { return fmt.Sprintf("answer %d", n) },
 		Failures: []providertest.Failing{
 			{Name: "missing", New: open, Request: asks("what?", 0), Kind: record.Missing},
-			{Name: "too few", New: open, Request: asks("question 1", 1), Kind: record.Missing},
+			{Name: "too few", New: open, Request: asks("twice", 2), Kind: record.Missing},
 			{Name: "recorded failure", New: open, Request: asks("failed", 0), Kind: record.Server},
 			{Name: "null", New: open, Request: asks("nothing", 0), Kind: record.Empty},
 		},

@@ -126,7 +126,8 @@ func New(opts Options) (*Provider, error) {
 	return &Provider{opts: opts, outputs: outputs, index: x}, nil
 }
 
-// Complete returns the recorded answer: the row of the request's repeat among those with its key.
+// Complete returns the recorded answer: the row of the request's repeat among those with its key, or the
+// only row there is.
 func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Response, error) {
 	if f := provider.Interrupted(ctx); f != nil {
 		return record.Response{}, f
@@ -134,18 +135,26 @@ func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Res
 	most, shown := 0, ""
 	for _, key := range p.keys(req) {
 		var out record.Response
-		rows, err := p.index.lookup(key, req.Repeat, func(r row) error {
+		take := func(r row) error {
 			var err error
 			out, err = p.response(r)
 			return err
-		})
+		}
+		repeat := req.Repeat
+		rows, err := p.index.lookup(key, repeat, take)
+		if err == nil && rows == 1 && repeat > 0 {
+			// One answer is what the model says every time. Repeats of it narrow no interval, for the
+			// samples of a case are one cluster.
+			repeat = 0
+			rows, err = p.index.lookup(key, repeat, take)
+		}
 		if err != nil {
 			if f, ok := errors.AsType[*record.Failure](err); ok {
 				return record.Response{}, f
 			}
 			return record.Response{}, &record.Failure{Kind: record.Malformed, Message: fmt.Sprintf("%s: the row whose %s is %q: %v", p.opts.Path, p.opts.Key, config.Clip(key, 80), err), Err: err}
 		}
-		if rows > req.Repeat {
+		if rows > repeat {
 			return out, nil
 		}
 		if rows > most || shown == "" {

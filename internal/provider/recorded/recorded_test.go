@@ -137,6 +137,9 @@ func TestRepeats(t *testing.T) {
 			t.Errorf("repeat %d: %q, %v", i, got.Output, err)
 		}
 	}
+	if got, err := p.Complete(t.Context(), record.Request{Prompt: "b", Repeat: 7}); err != nil || got.Output != "other" {
+		t.Errorf("the only row: %q, %v", got.Output, err)
+	}
 	_, err := p.Complete(t.Context(), record.Request{Prompt: "a", Repeat: 2})
 	f, ok := errors.AsType[*record.Failure](err)
 	if !ok || f.Kind != record.Missing || !strings.Contains(f.Message, "only 2 rows") || !strings.Contains(f.Message, "a.jsonl") {
