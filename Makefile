@@ -29,6 +29,10 @@ test: ## run the tests with the race detector
 test-long: ## run the tests that take minutes
 	TELLTALE_LONG=1 $(GO) test -timeout 30m -run Long ./...
 
+.PHONY: test-real
+test-real: build ## compare with reference implementations on MiniLM and SmolLM2 from PyPI
+	./bench/real/run.sh
+
 .PHONY: check
 check: lint test ## format, lint and test: what a change must pass
 
@@ -41,6 +45,14 @@ bin/golangci-lint: tools/go.mod tools/go.sum
 
 bench/node_modules: bench/package-lock.json
 	cd bench && npm ci --no-audit --no-fund --loglevel=error && touch node_modules
+
+.PHONY: conformance-promptfoo
+conformance-promptfoo: bench/node_modules ## run promptfoo's and our own verdicts on the same suites against the same server
+	$(GO) run ./bench/conformance/promptfoo
+
+.PHONY: conformance-lmeval
+conformance-lmeval: build ## run lm-evaluation-harness and telltale on the same tasks against the same server
+	./bench/conformance/lmeval/run.sh bin/telltale
 
 .PHONY: bench
 bench: build bench/node_modules ## measure against promptfoo, and the paths every sample takes
@@ -59,6 +71,13 @@ fuzz: ## run every fuzz target for FUZZTIME
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 	  done; \
 	done
+
+# The corpora of the toxicity model: see docs/safety.md.
+TOXICITY_DATA ?= ../shared/data/toxicity
+
+.PHONY: train-toxicity
+train-toxicity: ## train the toxicity model from TOXICITY_DATA and report on it
+	$(GO) run ./internal/scorer/toxicity/train -data $(TOXICITY_DATA) -out internal/scorer/toxicity/weights.bin
 
 .PHONY: clean
 clean: ## remove what was built

@@ -21,6 +21,8 @@ uncertainty, whether the system is still good.
 
   telltale run telltale.yaml          run a suite and decide
   telltale validate telltale.yaml     check a suite without running it
+  telltale view                       show runs in a browser, those under way too
+  telltale export mlflow DIR          write a run's results for another tool
   telltale sim                        serve a simulated model for trying things out
 
 ` + exitHelp,
@@ -41,7 +43,7 @@ uncertainty, whether the system is still good.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newVersionCmd())
+	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newVersionCmd())
 	return root
 }
 

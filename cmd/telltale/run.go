@@ -69,7 +69,10 @@ Every finished sample is kept at once, so that a run that was killed or interrup
 	fl.BoolVar(&f.NoCache, "no-cache", false, "neither use nor keep cached answers")
 	fl.StringVar(&f.CacheDir, "cache-dir", "", "directory of the cache (default .telltale/cache)")
 	fl.StringVar(&f.Prices, "prices", "", "price table that adds to the built-in one (YAML)")
+	fl.StringArrayVar(&f.ProviderIDs, "provider", nil, "ask this provider instead of the suite's own: an id, file://FILE.yaml, or {id: …, config: {…}}; may be repeated")
+	fl.StringArrayVar(&f.Gate, "gate", nil, "decide by this check instead of the suite's own, such as 'pass_rate >= 0.9'; may be repeated")
 	fl.BoolVar(&f.SkipUnsupported, "skip-unsupported", false, "leave out what telltale cannot run, and list it")
+	fl.BoolVar(&f.AllowCode, "allow-code", false, "let the suite run its own JavaScript (node) and Python (python3)")
 	fl.StringVar(&f.format, "format", "text", "what to print: text, json, markdown or junit")
 	fl.StringVar(&f.color, "color", "auto", "colours: auto, always or never")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only")
@@ -243,6 +246,15 @@ func resumeCommand(o app.RunOptions, f *runFlags, dir string) string {
 	}
 	if o.Prices != "" {
 		parts = append(parts, "--prices", quote(o.Prices))
+	}
+	for _, p := range o.ProviderIDs {
+		parts = append(parts, "--provider", quote(p))
+	}
+	for _, g := range o.Gate {
+		parts = append(parts, "--gate", quote(g))
+	}
+	if o.AllowCode {
+		parts = append(parts, "--allow-code")
 	}
 	if o.SkipUnsupported {
 		parts = append(parts, "--skip-unsupported")

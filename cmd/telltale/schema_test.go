@@ -204,6 +204,20 @@ func TestSchemaAgreesWithTheParser(t *testing.T) {
 	f(false, base+"budget: {dollars: 5}\n")
 	f(true, base+"evaluateOptions: {maxConcurrency: 4, repeat: 2, delay: 0, timeoutMs: 30000, cache: false, showProgressBar: true}\n")
 	f(false, base+"evaluateOptions: {maxConcurrency: 0}\n")
+
+	// What is promptfoo's.
+	f(true, "providers: echo\nscenarios: [{config: [{vars: {a: b}}], tests: [{vars: {c: d}}]}]\ntests: [{}]\n")
+	f(false, "providers: echo\nscenarios: [{tests: [{}]}]\n")
+	f(true, base+"assertionTemplates: {p: {type: contains, value: x}}\ndefaultTest: {assert: [{$ref: \"#/assertionTemplates/p\", weight: 2}]}\n")
+	f(true, base+"defaultTest: {assert: [{type: assert-set, threshold: 0.5, assert: [{type: contains, value: x}]}]}\n")
+	f(true, base+"env: {A: b, PORT: 80}\noutputPath: [a.json]\nsharing: false\nmetadata: {a: b}\n")
+	f(true, base+"derived: {a: score * 2}\nderivedMetrics: [{name: b, value: a / 2}]\n")
+	f(false, base+"derivedMetrics: [{name: b}]\n")
+	f(true, base+"commandLineOptions: {maxConcurrency: 2, share: false}\n")
+	f(true, base+"prompts: {file://p.txt: one, \"Say {{q}}\": two}\n")
+	f(true, base+"defaultTest: {vars: [file://v.yaml], options: {transform: output.trim(), provider: {id: echo}, rubricPrompt: [a]}}\n")
+	f(true, "providers: [{id: echo, transform: output.trim(), env: {A: b}}]\ntests: [{vars: {q: 1}, providerOutput: {a: 1}, turns: [{user: hi, assert: []}]}]\n")
+	f(false, base+"extensions: [file://a.js:b]\n")
 	f(false, base+"evaluateOptions: {concurrency: 4}\n")
 }
 

@@ -136,22 +136,31 @@ func (f *simFlags) load(cmd *cobra.Command) (sim.Config, error) {
 	return cfg, nil
 }
 
-// announce says where the server listens. The port file is replaced in one step, so that a script
-// that waits for it never reads half a number.
+// announce says where the server listens.
 func (f *simFlags) announce(cmd *cobra.Command, addr net.Addr) error {
-	if f.portFile != "" {
-		_, port, err := net.SplitHostPort(addr.String())
-		if err != nil {
-			return err
-		}
-		tmp := f.portFile + ".tmp"
-		if err := os.WriteFile(tmp, []byte(port+"\n"), 0o644); err != nil {
-			return &config.Error{Pos: config.Pos{Key: "--port-file"}, Value: f.portFile, Problem: "cannot be written", Err: err}
-		}
-		if err := os.Rename(tmp, f.portFile); err != nil {
-			return &config.Error{Pos: config.Pos{Key: "--port-file"}, Value: f.portFile, Problem: "cannot be written", Err: err}
-		}
+	if err := writePort(f.portFile, addr); err != nil {
+		return err
 	}
 	_, err := fmt.Fprintf(cmd.OutOrStdout(), "listening on http://%s/v1\n", addr)
 	return err
+}
+
+// writePort writes the port number of addr into the file that --port-file names, if it does. The file is
+// replaced in one step, so that a script that waits for it never reads half a number.
+func writePort(path string, addr net.Addr) error {
+	if path == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.WriteFile(tmp, []byte(port+"\n"), 0o644); err != nil {
+		return &config.Error{Pos: config.Pos{Key: "--port-file"}, Value: path, Problem: "cannot be written", Err: err}
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return &config.Error{Pos: config.Pos{Key: "--port-file"}, Value: path, Problem: "cannot be written", Err: err}
+	}
+	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 func newValidateCmd() *cobra.Command {
 	var vars []string
-	var skip bool
+	var skip, code bool
 	cmd := &cobra.Command{
 		Use:   "validate FILE…",
 		Short: "Check suites without running them",
@@ -35,7 +35,7 @@ line and key. No provider is asked and nothing is written. Exit code 2 when ther
 			var errs config.Errors
 			for _, file := range args {
 				sum, err := app.Validate(cmd.Context(), app.RunOptions{
-					Suite: file, LoadOptions: app.LoadOptions{Vars: params, Env: os.LookupEnv, SkipUnsupported: skip},
+					Suite: file, LoadOptions: app.LoadOptions{Vars: params, Env: os.LookupEnv, SkipUnsupported: skip, AllowCode: code},
 					Stdin: cmd.InOrStdin(), Notice: func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), "note: "+s) },
 				})
 				if err != nil {
@@ -50,6 +50,7 @@ line and key. No provider is asked and nothing is written. Exit code 2 when ther
 		},
 	}
 	cmd.Flags().StringArrayVar(&vars, "var", nil, "fill the suite's parameter ${NAME}, as NAME=value; may be repeated")
+	cmd.Flags().BoolVar(&code, "allow-code", false, "suppose that the suite may run its own JavaScript and Python")
 	cmd.Flags().BoolVar(&skip, "skip-unsupported", false, "list what telltale cannot run instead of failing")
 	return cmd
 }

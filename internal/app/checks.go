@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"sort"
 	"strings"
 	"sync"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/gate"
 	"github.com/telltale-llm/telltale/internal/runner"
 	"github.com/telltale-llm/telltale/internal/scorer"
 	"github.com/telltale-llm/telltale/internal/template"
@@ -20,7 +22,10 @@ import (
 // compiled once; the others are filled and compiled for each case.
 type checker struct {
 	dir      string
+	services *scorer.Services
 	defaults []*pattern
+	// judge is the judge with which defaults are compiled.
+	judge config.Judge
 
 	mu sync.Mutex
 	// kept holds assertions that own a process, by their content, so that cases share them.
@@ -30,6 +35,10 @@ type checker struct {
 	graded     map[string]bool // metric → all its assertions give values from 0 to 1
 	cautions   map[string]caution
 	streams    bool
+	// code says that the suite's own code judges, which may name metrics of its own.
+	code bool
+	// toolsFor names an assertion that judges by the provider's tools; empty when there is none.
+	toolsFor string
 }
 
 // caution is what a reader should know about a metric before relying on it.
@@ -47,24 +56,34 @@ type pattern struct {
 	a config.Assertion
 	// compiled is set when there is nothing to fill in.
 	compiled *scorer.Assertion
-	value    *filler
+	fillers
 }
 
-func newChecker(s *config.Suite, dir string) (*checker, error) {
+// fillers fill the templates of an assertion and of its parts; nil where there is none.
+type fillers struct {
+	value, metric *filler
+	parts         []fillers
+}
+
+func newChecker(s *config.Suite, dir string, services *scorer.Services) (*checker, error) {
 	c := &checker{
-		dir: dir, kept: map[string]*scorer.Assertion{}, signatures: map[string]map[string]bool{},
+		dir: dir, services: services, judge: config.Judge{Provider: s.Default.Provider, RubricPrompt: s.Default.RubricPrompt}, kept: map[string]*scorer.Assertion{}, signatures: map[string]map[string]bool{},
 		graded: map[string]bool{}, cautions: map[string]caution{},
 	}
+	services.Compile = c.compile
 	var errs config.Errors
 	for _, a := range s.Default.Assert {
-		p, err := c.pattern(a)
+		p, err := c.pattern(judgedBy(a, c.judge))
 		if err != nil {
 			errs.Append(a.Pos, err)
 			continue
 		}
 		c.defaults = append(c.defaults, p)
+		if p.compiled == nil {
+			errs.Append(a.Pos, scorer.CheckJudge(&p.a, c.services))
+		}
 		if p.compiled != nil {
-			c.note(p.compiled, a.Value, p.compiled.Signature())
+			c.note(p.compiled, &p.a)
 		}
 	}
 	if err := errs.Err(); err != nil {
@@ -74,19 +93,56 @@ func newChecker(s *config.Suite, dir string) (*checker, error) {
 }
 
 func (c *checker) pattern(a config.Assertion) (*pattern, error) {
-	f, err := newFiller(a.Value)
+	f, found, err := newFillers(&a)
 	if err != nil {
-		return nil, &config.Error{Pos: a.ValuePos, Err: err}
+		return nil, err
 	}
-	p := &pattern{a: a, value: f}
-	if f == nil {
+	p := &pattern{a: a, fillers: f}
+	if !found {
 		p.compiled, err = c.compile(a)
 	}
 	return p, err
 }
 
-// note remembers what a metric is made of.
-func (c *checker) note(a *scorer.Assertion, value any, signature string) {
+func newFillers(a *config.Assertion) (f fillers, found bool, err error) {
+	if f.value, err = newFiller(a.Value); err != nil {
+		return f, false, &config.Error{Pos: a.ValuePos, Err: err}
+	}
+	if f.metric, err = newFiller(a.Metric); err != nil {
+		return f, false, &config.Error{Pos: a.Pos.At("metric"), Value: a.Metric, Err: err}
+	}
+	found = f.value != nil || f.metric != nil
+	f.parts = make([]fillers, len(a.Assert))
+	for i := range a.Assert {
+		part, has, err := newFillers(&a.Assert[i])
+		if err != nil {
+			return f, false, err
+		}
+		f.parts[i], found = part, found || has
+	}
+	return f, found, nil
+}
+
+// judgedBy hands the test's choice of a judge to an assertion and its parts.
+func judgedBy(a config.Assertion, j config.Judge) config.Assertion {
+	if j.Provider == nil && j.RubricPrompt == nil {
+		return a
+	}
+	a.Judge = j
+	parts := a.Assert
+	a.Assert = make([]config.Assertion, len(parts))
+	for i := range parts {
+		a.Assert[i] = judgedBy(parts[i], j)
+	}
+	return a
+}
+
+// note remembers what a metric is made of: the recipe as it was written.
+func (c *checker) note(a *scorer.Assertion, written *config.Assertion) {
+	for i, part := range a.Parts() {
+		c.note(part, &written.Assert[i])
+	}
+	signature, value := a.SignatureAs(*written), written.Value
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	name := a.Name()
@@ -96,8 +152,12 @@ func (c *checker) note(a *scorer.Assertion, value any, signature string) {
 	}
 	c.signatures[name][signature] = true
 	c.graded[name] = c.graded[name] && a.Graded()
-	if text := a.Kind().Caution; text != "" {
+	if text := a.Caution(); text != "" {
 		c.cautions[name] = caution{text, c.cautions[name].judges || a.Judges()}
+	}
+	c.code = c.code || scorer.NeedsCode(a.Kind().Name)
+	if len(a.Parts()) == 0 && a.NeedsTools() {
+		c.toolsFor = a.Type()
 	}
 	c.streams = c.streams || a.Kind().Name == "ttft" || a.Timed() && strings.Contains(fmt.Sprint(value), "ttft")
 }
@@ -115,7 +175,7 @@ func (c *checker) forTest(t *config.Test) (checks []runner.Check, timed bool, er
 			}
 		}
 		if own || p.compiled == nil {
-			c.note(a, p.a.Value, a.SignatureOf(p.a.Value))
+			c.note(a, &p.a)
 		}
 		if a.Kind().Name == "ifeval" && a.Value() == nil {
 			if err := scorer.CheckIFEvalVars(t.Vars); err != nil {
@@ -123,16 +183,33 @@ func (c *checker) forTest(t *config.Test) (checks []runner.Check, timed bool, er
 				return
 			}
 		}
+		for _, name := range a.Kind().Vars {
+			// A transform may make the context of the answer.
+			if _, given := t.Vars[name]; !given && (name != "context" || p.a.ContextTransform == "") {
+				errs = append(errs, &config.Error{Pos: t.Pos.At("vars." + name), Problem: fmt.Sprintf("variable %q is not given, but %s judges by it", name, a.Type()), Want: "a value for it"})
+				return
+			}
+		}
 		checks = append(checks, a)
 		timed = timed || a.Timed()
 	}
+	judge := config.Judge{Provider: t.Provider, RubricPrompt: t.RubricPrompt}
+	other := !reflect.DeepEqual(judge, c.judge)
 	if !t.NoDefaults {
 		for _, p := range c.defaults {
-			add(p, false)
+			if other {
+				own, err := c.pattern(judgedBy(p.a, judge))
+				if err != nil {
+					errs.Append(p.a.Pos, err)
+					continue
+				}
+				p = own
+			}
+			add(p, other)
 		}
 	}
 	for _, a := range t.Assert {
-		p, err := c.pattern(a)
+		p, err := c.pattern(judgedBy(a, judge))
 		if err != nil {
 			errs.Append(a.Pos, err)
 			continue
@@ -144,16 +221,10 @@ func (c *checker) forTest(t *config.Test) (checks []runner.Check, timed bool, er
 
 // fill renders a pattern's value with a case's variables and compiles the result.
 func (c *checker) fill(p *pattern, t *config.Test) (*scorer.Assertion, error) {
-	a := p.a
-	v, err := p.value.fill(t.Vars)
+	a, err := p.fillers.fill(p.a, t)
 	if err != nil {
-		if m, ok := errors.AsType[*template.MissingError](err); ok {
-			return nil, &config.Error{Pos: t.Pos.At("vars." + m.Name),
-				Problem: fmt.Sprintf("variable %q is not given, but the %s assertion at %s uses it", m.Name, a.Type, a.ValuePos), Want: "a value for it"}
-		}
-		return nil, &config.Error{Pos: a.ValuePos, Err: err}
+		return nil, err
 	}
-	a.Value = v
 	out, err := c.compile(a)
 	if err == nil || t.Pos == (config.Pos{}) {
 		return out, err
@@ -167,9 +238,40 @@ func (c *checker) fill(p *pattern, t *config.Test) (*scorer.Assertion, error) {
 	return nil, errs
 }
 
+// fill renders the templates of an assertion and its parts.
+func (f *fillers) fill(a config.Assertion, t *config.Test) (config.Assertion, error) {
+	if f.value != nil {
+		v, err := f.value.fill(t.Vars)
+		if m, ok := errors.AsType[*template.MissingError](err); ok {
+			return a, &config.Error{Pos: t.Pos.At("vars." + m.Name),
+				Problem: fmt.Sprintf("variable %q is not given, but the %s assertion at %s uses it", m.Name, a.Type, a.ValuePos), Want: "a value for it"}
+		}
+		if err != nil {
+			return a, &config.Error{Pos: a.ValuePos, Err: err}
+		}
+		a.Value = v
+	}
+	if f.metric != nil {
+		v, err := f.metric.fill(t.Vars)
+		if err != nil {
+			return a, &config.Error{Pos: a.Pos.At("metric"), Value: a.Metric, Err: err}
+		}
+		a.Metric = fmt.Sprint(v)
+	}
+	parts := a.Assert
+	a.Assert = make([]config.Assertion, len(parts))
+	for i := range parts {
+		var err error
+		if a.Assert[i], err = f.parts[i].fill(parts[i], t); err != nil {
+			return a, err
+		}
+	}
+	return a, nil
+}
+
 func (c *checker) compile(a config.Assertion) (*scorer.Assertion, error) {
 	if a.Type != "exec" {
-		return scorer.Compile(a, c.dir)
+		return scorer.Compile(a, c.dir, c.services)
 	}
 	key, err := json.Marshal([]any{a.Not, a.Value, a.Threshold, a.Weight, a.Metric, a.Config.Map})
 	if err != nil {
@@ -183,7 +285,7 @@ func (c *checker) compile(a config.Assertion) (*scorer.Assertion, error) {
 	if len(c.kept) == maxKept {
 		return nil, config.Errorf(a.Pos, "the suite's exec assertions run more than %d different programs", maxKept)
 	}
-	out, err := scorer.Compile(a, c.dir)
+	out, err := scorer.Compile(a, c.dir, c.services)
 	if err == nil {
 		c.kept[string(key)] = out
 	}
@@ -196,6 +298,7 @@ func (c *checker) Close() error {
 	for _, a := range c.kept {
 		errs = append(errs, a.Close())
 	}
+	errs = append(errs, c.services.Close())
 	return errors.Join(errs...)
 }
 
@@ -324,7 +427,7 @@ func (c *checker) signatureList() []string {
 func (c *checker) expected() []string {
 	var out []string
 	for _, p := range c.defaults {
-		out = append(out, p.name())
+		out = appendNames(out, &p.a)
 	}
 	return out
 }
@@ -336,8 +439,11 @@ func (c *checker) bounded(name string) bool {
 	return c.graded[name]
 }
 
+// open says that metrics may appear that no assertion names.
+func (c *checker) open() bool { return c.code }
+
 // warnings returns what a reader of the gate should know about the metrics it uses.
-func (c *checker) warnings(checks []config.Check) []string {
+func (c *checker) warnings(checks []gate.Rule) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(c.cautions)) {
 		used := c.cautions[name].judges
@@ -351,13 +457,19 @@ func (c *checker) warnings(checks []config.Check) []string {
 	return out
 }
 
-// name is the metric that the assertion contributes to.
-func (p *pattern) name() string {
-	switch {
-	case p.a.Metric != "":
-		return p.a.Metric
-	case p.a.Not:
-		return "not-" + p.a.Type
+// appendNames adds the metrics that an assertion and its parts contribute to. One whose name is a
+// template has a name of its own for each case.
+func appendNames(out []string, a *config.Assertion) []string {
+	for i := range a.Assert {
+		out = appendNames(out, &a.Assert[i])
 	}
-	return p.a.Type
+	switch {
+	case template.IsTemplate(a.Metric):
+		return out
+	case a.Metric != "":
+		return append(out, a.Metric)
+	case a.Not:
+		return append(out, "not-"+a.Type)
+	}
+	return append(out, a.Type)
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -97,6 +98,7 @@ func (s *session) runnerOptions() (runner.Options, error) {
 		return opts, &CouldNotRun{fmt.Errorf("%w; --no-cache runs without it", err)}
 	}
 	opts.Cache = cache
+	s.services.cache.Store(cache)
 	return opts, nil
 }
 
@@ -106,7 +108,7 @@ func (s *session) anyCacheable() bool {
 			return true
 		}
 	}
-	return false
+	return s.services.cacheable()
 }
 
 // tidyCache keeps the cache within its bound; its troubles never fail a run.
@@ -121,7 +123,7 @@ func (s *session) tidyCache(c *runner.Cache) {
 func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outcome) (*Finished, error) {
 	acc, err := metric.New(metric.Options{
 		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher,
-		Bounded: s.check.bounded, Signatures: s.check.signatureMap(),
+		Bounded: s.check.bounded, Signatures: s.check.signatureMap(), Tags: s.gateTags(),
 	})
 	if err != nil {
 		return nil, err
@@ -160,14 +162,14 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 	for i := range planned {
 		planned[i] = s.plan.Count * s.plan.Repeats
 	}
-	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical * perCase})
+	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical * perCase, Tags: s.plannedTags()})
 	if err != nil {
 		return nil, err
 	}
 	run := s.newRun(journal, out, account, served.snapshots())
 	f := &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != "" || again > 0, Again: again, digest: collector.Digest()}
 	src := f.Source()
-	src.Samples = func() iter.Seq2[record.Sample, error] { return readOutcomes(dir.path) }
+	src.Outcomes = func() iter.Seq2[record.Sample, error] { return readOutcomes(dir.path) }
 	return f, report.WriteDir(dir.path, src)
 }
 
@@ -193,25 +195,67 @@ func (s *session) newRun(journal *runner.Journal, out runner.Outcome, account me
 		run.Times.Throughput = float64(out.Done) / elapsed
 	}
 	run.Summary.Stopped = out.Stopped
+	problems := s.derive(&account)
+	run.ByTag = account.Tags
 	for name, m := range account.Metrics {
 		run.Scorers[name] = m.Signature
 	}
-	facts := gate.Facts{Summary: run.Summary, Metrics: account.Metrics}
+	facts := gate.Facts{Summary: run.Summary, Metrics: account.Metrics, Tags: account.Tags}
 	if len(snaps) > 1 {
 		run.BySnapshot = map[string]map[string]record.Metric{}
 		for i, m := range account.Snapshots {
 			run.BySnapshot[snaps[i].ID] = m
-			facts.Snapshots = append(facts.Snapshots, gate.Snapshot{Label: snaps[i].Provider + " · " + snaps[i].Prompt, Metrics: m})
+			facts.Snapshots = append(facts.Snapshots, gate.Snapshot{Label: snaps[i].Provider + " · " + snaps[i].Prompt, Metrics: m, Tags: account.SnapshotTags[i]})
 		}
 	}
 	run.Gate = gate.Decide(s.rules, facts)
-	run.Warnings = append(s.check.warnings(s.suite.Gate), account.Problems...)
+	run.Warnings = append(append(s.check.warnings(s.rules), account.Problems...), problems...)
 	for _, sn := range snaps {
 		if len(sn.Fingerprints) > 1 {
 			run.Warnings = append(run.Warnings, fmt.Sprintf("%s was served by %d systems during the run (fingerprints %v): its answers may not be comparable", sn.Provider, len(sn.Fingerprints), sn.Fingerprints))
 		}
 	}
 	return run
+}
+
+// derive adds the derived metrics wherever there are metrics. What is wrong with them is said once, of
+// the whole run.
+func (s *session) derive(account *metric.Result) []string {
+	problems := s.derived.Add(account.Metrics)
+	for i, m := range account.Snapshots {
+		if len(account.Snapshots) > 1 {
+			s.derived.Add(m)
+		}
+		for _, tag := range account.SnapshotTags[i] {
+			if len(account.Snapshots) > 1 {
+				s.derived.Add(tag)
+			}
+		}
+	}
+	for _, m := range account.Tags {
+		s.derived.Add(m)
+	}
+	return problems
+}
+
+// gateTags are the tags that the gate asks about.
+func (s *session) gateTags() []string {
+	var out []string
+	for _, r := range s.rules {
+		if r.Tag != "" && !slices.Contains(out, r.Tag) {
+			out = append(out, r.Tag)
+		}
+	}
+	return out
+}
+
+// plannedTags counts the planned samples of each snapshot by tag.
+func (s *session) plannedTags() map[string]int {
+	out := make(map[string]int, len(s.tags))
+	for tag, cases := range s.tags {
+		out[tag] = cases * s.plan.Repeats
+	}
+	return out
 }
 
 // served collects what actually answered: the fingerprints and models that each snapshot was served by.

@@ -1,21 +1,24 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/dataset"
 	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/runner"
+	"github.com/telltale-llm/telltale/internal/scorer"
 )
 
 // RunOptions says what to run and how.
@@ -38,6 +41,10 @@ type RunOptions struct {
 	CacheDir    string
 	Prices      string
 	Stdin       io.Reader
+	// Providers answer in place of the suite's providers of that id or label; NAME also stands for the id
+	// go:NAME. One that the suite has no use for is an error.
+	Providers map[string]runner.Provider
+	asked     *givenProviders
 	// Notice is told of what a user should know, one sentence at a time.
 	Notice func(string)
 	// Planned is called once with the number of samples before the first is made.
@@ -68,11 +75,17 @@ type Finished struct {
 // nothing written; *CouldNotRun; or *Interrupted. Everything else, a failed gate too, is in the result.
 func Run(ctx context.Context, o RunOptions) (f *Finished, err error) {
 	o.Notice = once(o.Notice)
+	if len(o.Providers) > 0 {
+		o.asked = &givenProviders{used: map[string]bool{}}
+	}
 	s, err := open(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
 	defer joinClose(&err, s.Close)
+	if err := o.unasked(); err != nil {
+		return nil, err
+	}
 	dir := &runDir{path: o.Out}
 	if dir.path == "" {
 		dir.path = defaultDir(o.Suite, time.Now())
@@ -116,15 +129,21 @@ func once(notice func(string)) func(string) {
 
 // session is a loaded suite with everything open that running it needs.
 type session struct {
-	o         *RunOptions
-	suite     *config.Suite
-	rules     []gate.Rule
-	data      *dataset.Dataset
-	ref       record.DatasetRef
-	critical  int
+	o        *RunOptions
+	suite    *config.Suite
+	rules    []gate.Rule
+	data     *dataset.Dataset
+	ref      record.DatasetRef
+	critical int
+	// tags counts the cases that have each tag.
+	tags      map[string]int
+	derived   *metric.Deriver
 	check     *checker
+	services  *services
 	providers []*opened
 	plan      *runner.Plan
+	// transforms holds compiled transforms by their source.
+	transforms map[string]*scorer.Transform
 	// timed says that the gate asks for times, so that the cache may not answer.
 	timed bool
 	parts map[string]string
@@ -138,6 +157,9 @@ func (s *session) Close() error {
 	}
 	if s.check != nil {
 		errs = append(errs, s.check.Close())
+	}
+	if s.services != nil {
+		errs = append(errs, s.services.Close())
 	}
 	for _, p := range s.providers {
 		errs = append(errs, p.close())
@@ -153,6 +175,9 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 	}
 	for _, u := range loaded.Unsupported {
 		o.Notice("left out: " + u.Error())
+	}
+	for _, e := range loaded.Ignored {
+		o.Notice("ignored: " + e.Error())
 	}
 	s = &session{o: o, suite: loaded.Suite}
 	defer func() {
@@ -184,9 +209,21 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		errs.Append(config.Pos{File: s.suite.Path, Key: "providers"}, err)
 	}
 	dir := filepath.Dir(o.Suite)
-	if s.check, err = newChecker(s.suite, dir); err != nil {
+	if s.derived, err = metric.NewDeriver(s.suite.Derived); err != nil {
+		errs.Append(config.Pos{File: s.suite.Path, Key: "derived"}, err)
+	}
+	s.services = newServices(s.suite, dir, o, s.concurrency())
+	if s.check, err = newChecker(s.suite, dir, s.services.forScorers()); err != nil {
 		errs.Append(config.Pos{File: s.suite.Path, Key: "defaultTest"}, err)
 		s.check = nil
+	} else {
+		for _, p := range s.providers {
+			if p.spec.Transform == "" {
+				continue
+			}
+			p.transform, err = s.transform(p.spec.Transform, p.spec.TransformPos)
+			errs.Append(p.spec.Pos, err)
+		}
 	}
 	if err := errs.Err(); err != nil {
 		return s, err
@@ -195,6 +232,9 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		return s, err
 	}
 	if err := s.checkMetrics(); err != nil {
+		return s, err
+	}
+	if err := s.findTools(); err != nil {
 		return s, err
 	}
 	s.makePlan(prompts)
@@ -229,9 +269,11 @@ func (s *session) scan(ctx context.Context, dir string, prompts []*runner.Prompt
 			return s.decodeTest(p, raw)
 		},
 		DecodeTests: func(file string, data []byte) ([]config.Test, error) {
-			tests, left, err := config.DecodeTests(file, data, loadOptions(s.o.LoadOptions))
+			tests, left, err := config.DecodeTests(file, data, rowOptions(file, s.o.LoadOptions))
 			return tests, errors.Join(s.left(left), err)
 		},
+		DecodeExpected: s.decodeExpected,
+		CacheDir:       cmp.Or(s.o.CacheDir, DefaultCacheDir),
 	}
 	if s.o.SkipUnsupported {
 		opts.Unsupported = unsupported
@@ -248,6 +290,7 @@ func (s *session) scan(ctx context.Context, dir string, prompts []*runner.Prompt
 		if c.Critical {
 			s.critical++
 		}
+		s.countTags(c.Tags)
 		for _, p := range prompts {
 			if err := runner.CheckPrompt(p, &c, row.Test.Pos); err != nil {
 				return err
@@ -262,7 +305,7 @@ func (s *session) scan(ctx context.Context, dir string, prompts []*runner.Prompt
 }
 
 func (s *session) decodeTest(p config.Pos, raw map[string]any) (config.Test, error) {
-	t, left, err := config.DecodeTest(p, raw, loadOptions(s.o.LoadOptions))
+	t, left, err := config.DecodeTest(p, raw, rowOptions(p.File, s.o.LoadOptions))
 	return t, errors.Join(s.left(left), err)
 }
 
@@ -287,6 +330,9 @@ func (s *session) newCase(row dataset.Row) (runner.Case, error) {
 	def := s.suite.Default
 	def.Assert = nil
 	merged := t.Merge(&def)
+	if err := fillVars(&merged); err != nil {
+		return runner.Case{}, err
+	}
 	checks, timed, err := s.check.forTest(&merged)
 	if err != nil {
 		return runner.Case{}, err
@@ -296,10 +342,21 @@ func (s *session) newCase(row dataset.Row) (runner.Case, error) {
 			ID: merged.ID, ExplicitID: row.ExplicitID, Description: merged.Description, Vars: merged.Vars, Tags: merged.Tags,
 			Group: merged.Group, Critical: merged.Critical, Metadata: merged.Metadata,
 		},
-		Threshold: merged.Threshold, Checks: checks, Timed: timed || s.timed,
+		Threshold: merged.Threshold, Checks: checks, Timed: timed || s.timed, Output: merged.Output,
+	}
+	if err := s.addTurns(&c, &merged); err != nil {
+		return c, err
+	}
+	if merged.Transform != "" {
+		if c.Transform, err = s.transform(merged.Transform, merged.TransformPos); err != nil {
+			return c, err
+		}
 	}
 	if c.Vars == nil {
 		c.Vars = map[string]any{}
+	}
+	if err := demand(&c, merged.Pos); err != nil {
+		return c, err
 	}
 	for _, part := range []struct {
 		from string
@@ -349,15 +406,15 @@ func (s *session) makePlan(prompts []*runner.Prompt) {
 		}
 		limit := runner.NewLimiter(most)
 		for i, prompt := range s.suite.Prompts {
-			if !allowed(p.spec, prompt.Label) {
+			if !p.spec.Takes(prompt.Label) {
 				continue
 			}
-			snap := record.Snapshot{Provider: p.spec.Name(), Model: p.info.Model, Prompt: prompt.Label, Template: prompts[i].Source(), Params: p.info.Params}
+			snap := record.Snapshot{Provider: p.spec.Name(), Model: p.info.Model, Prompt: prompt.Label, Template: prompts[i].Source(), Params: p.params()}
 			snap.Identify()
 			ids = append(ids, snap.ID)
 			s.plan.Cells = append(s.plan.Cells, runner.Cell{
 				Provider: p.provider, Prompt: prompts[i], Snapshot: snap, ProviderName: p.spec.Name(), PromptName: prompt.Label,
-				Cacheable: p.info.Cacheable, Stream: s.check.streams, Limit: limit,
+				Cacheable: p.info.Cacheable, Stream: s.check.streams, Limit: limit, Transform: p.transform, Tools: p.tools,
 			})
 		}
 	}
@@ -368,18 +425,44 @@ func (s *session) makePlan(prompts []*runner.Prompt) {
 	s.plan.ID = record.HashJSON(s.parts)
 }
 
-func allowed(p config.Provider, prompt string) bool {
-	if len(p.Prompts) == 0 {
-		return true
-	}
-	for _, name := range p.Prompts {
-		// A file with several prompts has one label; the others are numbered.
-		if name == prompt || strings.HasPrefix(prompt, name+" (") {
-			return true
+// countTags counts a case for each of its tags, as many as can have metrics of their own.
+func (s *session) countTags(tags []string) {
+	for i, tag := range tags {
+		if slices.Contains(tags[:i], tag) {
+			continue
+		}
+		if s.tags == nil {
+			s.tags = map[string]int{}
+		}
+		if _, ok := s.tags[tag]; ok || len(s.tags) < maxTagNames {
+			s.tags[tag]++
 		}
 	}
-	return false
 }
+
+// maxTagNames bounds the tags that are counted; a tag is meant to be shared by many cases.
+const maxTagNames = 10_000
+
+// transform compiles a test's transform, once for all cases that share it.
+func (s *session) transform(source string, p config.Pos) (*scorer.Transform, error) {
+	if t, ok := s.transforms[source]; ok {
+		return t, nil
+	}
+	t, err := scorer.NewTransform(source, p, s.check.dir, s.check.services)
+	if err != nil {
+		return nil, err
+	}
+	if s.transforms == nil {
+		s.transforms = map[string]*scorer.Transform{}
+	}
+	if len(s.transforms) < maxTransforms {
+		s.transforms[source] = t
+	}
+	return t, nil
+}
+
+// maxTransforms bounds the compiled transforms that are kept.
+const maxTransforms = 1000
 
 func (s *session) concurrency() int {
 	switch {
@@ -409,7 +492,7 @@ func (s *session) preflight(ctx context.Context) error {
 		}
 		return &CouldNotRun{&config.Error{Pos: p.spec.Pos, Value: p.spec.ID, Problem: "the provider cannot be reached", Err: err}}
 	}
-	return nil
+	return s.services.preflight(ctx)
 }
 
 func isMistake(err error) bool {

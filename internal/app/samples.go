@@ -42,6 +42,8 @@ type judged struct {
 	Vars     skipped `json:"vars"`
 	Input    skipped `json:"input"`
 	Logprobs skipped `json:"logprobs"`
+	// PromptLogprobs are as many as the prompt has tokens.
+	PromptLogprobs skipped `json:"prompt_logprobs"`
 }
 
 // outcome is a judged sample without its scores.

@@ -7,8 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/lmeval"
+	"github.com/telltale-llm/telltale/internal/oaieval"
 	"github.com/telltale-llm/telltale/internal/scorer"
 )
 
@@ -17,6 +20,10 @@ type LoadOptions struct {
 	Vars            map[string]string
 	Env             func(string) (string, bool)
 	SkipUnsupported bool
+	// AllowCode lets the suite run its own JavaScript and Python.
+	AllowCode bool
+	// Providers stand in the place of the suite's own, as the command line gives them; Gate likewise.
+	ProviderIDs, Gate []string
 }
 
 // LoadSuite reads a suite file and everything it refers to, datasets excepted. Mistakes are
@@ -30,7 +37,46 @@ func LoadSuite(path string, o LoadOptions) (*config.Loaded, error) {
 		}
 		return nil, e
 	}
-	return config.Load(path, data, loadOptions(o))
+	loaded, err := o.load(path, data)
+	if err == nil && len(o.Gate) > 0 {
+		loaded.Gate, err = givenGate(o.Gate)
+	}
+	return loaded, err
+}
+
+// load reads a suite, or makes one of a file that another tool has for the same purpose.
+func (o *LoadOptions) load(path string, data []byte) (*config.Loaded, error) {
+	switch {
+	case lmeval.Recognises(path, data):
+		return loadTask(path, data, *o)
+	case oaieval.Recognises(path, data):
+		return loadEvals(path, data, *o)
+	}
+	opts := loadOptions(*o)
+	if len(o.ProviderIDs) > 0 {
+		var err error
+		if opts.Providers, err = config.GivenProviders("--provider", o.ProviderIDs, opts); err != nil {
+			return nil, err
+		}
+	}
+	return config.Load(path, data, opts)
+}
+
+// givenGate reads the checks of a command line, such as "pass_rate >= 0.9".
+func givenGate(checks []string) ([]config.Check, error) {
+	var out []config.Check
+	for _, c := range checks {
+		pos := config.Pos{Key: "--gate"}
+		metric, expr, ok := strings.Cut(strings.TrimSpace(c), " ")
+		if i := strings.IndexAny(metric, "<>="); i > 0 {
+			metric, expr, ok = metric[:i], strings.TrimSpace(c)[i:], true
+		}
+		if !ok || metric == "" {
+			return nil, &config.Error{Pos: pos, Value: c, Problem: "not a check", Want: `a metric and a bound, such as "pass_rate >= 0.9"`}
+		}
+		out = append(out, config.Check{Pos: pos, Metric: metric, Expr: strings.TrimSpace(expr)})
+	}
+	return out, nil
 }
 
 // cause drops the path and operation that the message names already.
@@ -44,8 +90,38 @@ func cause(err error) error {
 func loadOptions(o LoadOptions) config.Options {
 	return config.Options{
 		Vars: o.Vars, Env: o.Env, SkipUnsupported: o.SkipUnsupported,
-		Read: readBounded, Glob: glob, Here: here, Assertion: known,
+		Read: readBounded, Glob: glob, Here: here,
+		Assertion: func(name string) config.Known { return known(name, o.code()) },
+		Transform: func(source string) string { return scorer.TransformProblem(source, o.code()) },
 	}
+}
+
+// code is the policy that AllowCode stands for.
+func (o *LoadOptions) code() scorer.CodePolicy {
+	if o.AllowCode {
+		return scorer.CodeAllowed
+	}
+	return scorer.CodeRefused
+}
+
+// rowOptions is loadOptions for what stands in a dataset. A file that was fetched from elsewhere
+// may ask only for checks that read the answer: no files of this machine, and no code.
+func rowOptions(file string, o LoadOptions) config.Options {
+	opts := loadOptions(o)
+	if !strings.Contains(file, "://") {
+		return opts
+	}
+	opts.Read, opts.Glob, opts.Env = nil, nil, nil
+	opts.Assertion = func(name string) config.Known {
+		switch name {
+		case "exec", "javascript", "python", "ruby", "webhook":
+			return config.Known{Unsupported: "a dataset that was fetched from elsewhere cannot run anything"}
+		}
+		return known(name, scorer.CodeRefused)
+	}
+	opts.Judge = func(any) string { return "a dataset that was fetched from elsewhere cannot name a provider" }
+	opts.Transform = func(source string) string { return scorer.TransformProblem(source, scorer.CodeRefused) }
+	return opts
 }
 
 // maxReference bounds a file that a suite refers to; datasets are streamed and have no such bound.
@@ -91,9 +167,12 @@ var lineLists = map[string]bool{
 }
 
 // known tells the loader about an assertion type.
-func known(name string) config.Known {
+func known(name string, code scorer.CodePolicy) config.Known {
+	if scorer.NeedsCode(name) && code == scorer.CodeRefused {
+		return config.Known{Unsupported: "runs code of the suite's; --allow-code lets it"}
+	}
 	if _, ok := scorer.Lookup(name); ok {
-		return config.Known{OK: true, Lines: lineLists[name]}
+		return config.Known{OK: true, Lines: lineLists[name], Code: scorer.NeedsCode(name)}
 	}
 	if why, ok := scorer.Unsupported(name); ok {
 		return config.Known{Unsupported: why}

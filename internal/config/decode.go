@@ -35,6 +35,11 @@ type decoder struct {
 	line int
 	// anchors holds what each anchor stands for.
 	anchors map[string]ast.Node
+	// literal leaves ${NAME} as it is: what is read is code, to which it means something else.
+	literal bool
+	// root, when set, is where $ref: "#/…" leads to. It is set for a suite's own file alone: data is
+	// never taken for references.
+	root ast.Node
 }
 
 // customNode is a type that reads itself, for keys that take several shapes.
@@ -139,6 +144,12 @@ func (d *decoder) resolve(n ast.Node) ast.Node {
 			n = target
 		case *ast.TagNode:
 			n = v.Value
+		case *ast.MappingNode, *ast.MappingValueNode:
+			target, ok := d.wholeRef(v)
+			if !ok {
+				return n
+			}
+			n = target
 		default:
 			return n
 		}
@@ -192,6 +203,10 @@ func (d *decoder) fields(n ast.Node, p Pos) ([]field, bool) {
 		}
 		key := v.Key.GetToken().Value
 		f := field{key: key, pos: d.pos(v.Key, p.At(key)), value: v.Value}
+		if target, ok := d.refTarget(v); ok {
+			merged = append(merged, d.mergedFields(target, p)...)
+			continue
+		}
 		if first, dup := seen[key]; dup {
 			d.fail(f.pos, "", fmt.Sprintf("duplicate key %q, first given at line %d", key, first.Line), "each key once")
 			continue
@@ -234,12 +249,16 @@ func (d *decoder) mergedFields(n ast.Node, p Pos) []field {
 
 // text returns a scalar as written, with parameters filled; plain says that it was not quoted.
 func (d *decoder) text(n ast.Node, p Pos) (s string, plain, filled, ok bool) {
+	expand := d.params.expand
+	if d.literal {
+		expand = d.params.expandEnvOnly
+	}
 	switch v := d.resolve(n).(type) {
 	case *ast.StringNode:
-		s, filled = d.params.expand(d, d.pos(n, p), v.Value)
+		s, filled = expand(d, d.pos(n, p), v.Value)
 		return s, v.GetToken().Type == token.StringType, filled, true
 	case *ast.LiteralNode:
-		s, filled = d.params.expand(d, d.pos(n, p), v.Value.Value)
+		s, filled = expand(d, d.pos(n, p), v.Value.Value)
 		return s, false, filled, true
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
 		return v.GetToken().Value, true, false, true
@@ -449,8 +468,17 @@ func (d *decoder) structInto(n ast.Node, p Pos, v reflect.Value) {
 	for _, f := range fs {
 		i, known := index[f.key]
 		if !known {
-			if why, promptfoo := unsupportedKey(v.Type(), f.key); promptfoo {
-				d.params.unsupported = append(d.params.unsupported, &Error{Pos: f.pos, Problem: why})
+			if why, ignored, ok := knownKey(v.Type(), f.key); ok {
+				e := &Error{Pos: f.pos, Problem: why}
+				if ignored {
+					d.params.ignored = append(d.params.ignored, e)
+				} else {
+					d.params.unsupported = append(d.params.unsupported, e)
+				}
+				continue
+			}
+			if f.key == refKey {
+				d.fail(f.pos, d.show(f.value), "this reference leads nowhere", "a place in this file such as #/assertionTemplates/NAME")
 				continue
 			}
 			d.errs = append(d.errs, unknownKey(f.pos, f.key, jsonKeys(v.Type())))

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -28,8 +29,14 @@ type Options struct {
 	Here func(string) (string, bool)
 	// Assertion tells what is known of an assertion type (without not-). Nil accepts every type.
 	Assertion func(name string) Known
+	// Transform says why a transform cannot be run, "" when it can. Nil takes every transform.
+	Transform func(source string) string
+	// Judge says why what names a judge cannot be used here, "" when it can. Nil takes everything.
+	Judge func(ref any) string
 	// SkipUnsupported leaves out what cannot be run instead of failing; it is still listed.
 	SkipUnsupported bool
+	// Providers stand in the place of the suite's own, which are then not read; nil leaves them.
+	Providers []Provider
 }
 
 // Known is what the loader must know of an assertion type.
@@ -41,6 +48,8 @@ type Known struct {
 	Hint string
 	// Lines says that a text file given as the value holds one item a line.
 	Lines bool
+	// Code says that the value may be a file of code, with the name of a function after a colon.
+	Code bool
 }
 
 // Loaded is a suite and what was left out of it.
@@ -48,6 +57,8 @@ type Loaded struct {
 	*Suite
 	// Unsupported lists what promptfoo could run and telltale cannot, with file, line and key.
 	Unsupported Errors
+	// Ignored lists keys of promptfoo's that decide nothing about what is run or judged.
+	Ignored Errors
 }
 
 // loader is the state of loading one suite.
@@ -56,11 +67,13 @@ type loader struct {
 	params *params
 	dir    string
 	errs   Errors
+	// inline says that what is read is the suite's own text, not a dataset's.
+	inline bool
 }
 
 // Load reads a suite file. The error is Errors, sorted by place.
 func Load(path string, data []byte, opts Options) (*Loaded, error) {
-	l := &loader{opts: opts, dir: filepath.Dir(path), params: &params{vars: opts.Vars, env: opts.Env}}
+	l := &loader{opts: opts, dir: filepath.Dir(path), params: &params{vars: opts.Vars, env: opts.Env}, inline: true}
 	d := l.decoder(path)
 	body, ok := d.parseYAML(data)
 	if !ok {
@@ -71,6 +84,8 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 		return nil, d.errs.Err()
 	}
 	d.errs = nil
+	d.root = body
+	l.params.own = l.ownEnv(d, body, Pos{File: path})
 	var w wireSuite
 	d.into(body, Pos{File: path}, reflect.ValueOf(&w).Elem())
 	s := l.suite(path, d, &w)
@@ -93,7 +108,19 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	return &Loaded{Suite: s, Unsupported: l.params.unsupported}, nil
+	return &Loaded{Suite: s, Unsupported: l.params.unsupported, Ignored: l.params.ignored}, nil
+}
+
+// ownEnv reads the suite's env before everything else, for everything else may use it.
+func (l *loader) ownEnv(d *decoder, body ast.Node, p Pos) map[string]string {
+	var env wireEnv
+	for _, v := range mappingValues(d.resolve(body)) {
+		if v.Key.GetToken().Value == "env" {
+			probe := &decoder{file: d.file, params: l.params, anchors: d.anchors}
+			env.decodeNode(probe, v.Value, p.At("env")) // its mistakes are found again with all others
+		}
+	}
+	return env
 }
 
 func (l *loader) decoder(file string) *decoder { return &decoder{file: file, params: l.params} }
@@ -101,9 +128,10 @@ func (l *loader) decoder(file string) *decoder { return &decoder{file: file, par
 func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 	s := &Suite{
 		Path: path, Description: w.Description, Tags: w.Tags, Samples: 1, Groups: w.Groups, Gate: w.Gate,
+		Derived: l.derived(w), Env: w.Env,
 	}
 	root := Pos{File: path}
-	if e := w.Evaluate; e != nil {
+	if e := l.options(w); e != nil {
 		s.Evaluate = evaluate(l, e)
 		if e.Repeat != nil {
 			s.Samples = *e.Repeat
@@ -121,6 +149,9 @@ func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 	if b := w.Budget; b != nil {
 		s.Budget = l.budget(b)
 	}
+	if s.Budget.Time == 0 {
+		s.Budget.Time = float64(s.Evaluate.MaxTimeMS) / 1000
+	}
 	providers := w.Providers
 	if w.Targets.set {
 		if providers.set {
@@ -128,7 +159,9 @@ func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 		}
 		providers = w.Targets
 	}
-	if !providers.set {
+	if l.opts.Providers != nil {
+		s.Providers = l.opts.Providers
+	} else if !providers.set {
 		l.errs = append(l.errs, &Error{Pos: root.At("providers"), Problem: "no providers", Want: "at least one, such as openai:chat:gpt-4.1-mini, exec:./bot, recorded, echo or sim"})
 	} else {
 		s.Providers = l.providers(d, providers.node, providers.pos)
@@ -142,15 +175,64 @@ func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 	if w.DefaultTest != nil && w.DefaultTest.set {
 		def = l.defaultTest(d, w.DefaultTest)
 	}
-	s.Default = l.test(def)
+	s.Default = l.defaults(def)
 	if w.Tests.set {
 		s.Tests = l.tests(d, w.Tests.node, w.Tests.pos)
-	} else {
+	}
+	if w.Scenarios.set {
+		s.Tests = append(s.Tests, l.scenarios(d, w.Scenarios.node, w.Scenarios.pos)...)
+	}
+	if !w.Tests.set && !w.Scenarios.set {
 		l.errs = append(l.errs, &Error{Pos: root.At("tests"), Problem: "no tests", Want: "a list of cases, a file:// reference, or {path: FILE}"})
 	}
 	l.checkPromptNames(s)
 	s.Hash = l.hash(s)
 	return s
+}
+
+// defaults turns the written defaults into a Test. What they need cannot be left out: every case has it.
+func (l *loader) defaults(w *wireTest) Test {
+	t, ok := l.test(w)
+	if !ok {
+		l.needed(t.TransformPos, t.Transform)
+	}
+	return t
+}
+
+// needed reports a transform that every case needs and that cannot be run.
+func (l *loader) needed(p Pos, transform string) {
+	if l.opts.SkipUnsupported {
+		l.errs = append(l.errs, &Error{Pos: p, Value: transform, Problem: "this transform cannot be run, and no case can be judged without it"})
+	}
+}
+
+// options is evaluateOptions with what only commandLineOptions says.
+func (l *loader) options(w *wireSuite) *wireEvaluate {
+	c, e := w.CommandLine, w.Evaluate
+	if c == nil {
+		return e
+	}
+	if e == nil {
+		e = &wireEvaluate{Pos: c.Pos}
+	}
+	e.MaxConcurrency = cmp.Or(e.MaxConcurrency, c.MaxConcurrency)
+	e.Repeat = cmp.Or(e.Repeat, c.Repeat)
+	e.Delay = cmp.Or(e.Delay, c.Delay)
+	e.Cache = cmp.Or(e.Cache, c.Cache)
+	return e
+}
+
+// derived joins the two ways to write derived metrics; each name may be given once.
+func (l *loader) derived(w *wireSuite) []Derived {
+	out := slices.Concat([]Derived(w.Derived), []Derived(w.DerivedSums))
+	seen := map[string]Pos{}
+	for _, m := range out {
+		if first, dup := seen[m.Name]; dup {
+			l.errs = append(l.errs, &Error{Pos: m.Pos, Value: m.Name, Problem: fmt.Sprintf("this metric is given twice, first at line %d", first.Line), Want: "each name once"})
+		}
+		seen[m.Name] = m.Pos
+	}
+	return out
 }
 
 func evaluate(l *loader, e *wireEvaluate) Evaluate {
@@ -168,6 +250,7 @@ func evaluate(l *loader, e *wireEvaluate) Evaluate {
 	out.Repeat = set("repeat", e.Repeat, 1)
 	out.DelayMS = set("delay", e.Delay, 0)
 	out.TimeoutMS = set("timeoutMs", e.TimeoutMS, 0)
+	out.MaxTimeMS = set("maxEvalTimeMs", e.MaxTimeMS, 0)
 	out.Cache = e.Cache
 	return out
 }
@@ -266,17 +349,25 @@ func (l *loader) provider(d *decoder, n ast.Node, p Pos) []Provider {
 }
 
 type wireProvider struct {
-	Pos     Pos         `json:"-"`
-	ID      string      `json:"id"`
-	Label   string      `json:"label,omitempty"`
-	Config  *Object     `json:"config,omitempty"`
-	Prompts wireStrings `json:"prompts,omitempty"`
+	Pos       Pos         `json:"-"`
+	ID        string      `json:"id"`
+	Label     string      `json:"label,omitempty"`
+	Config    *Object     `json:"config,omitempty"`
+	Prompts   wireStrings `json:"prompts,omitempty" jsonschema:"description=Labels of the prompts it is asked; all by default"`
+	Transform atText      `json:"transform,omitempty" jsonschema:"description=Expression that makes the output from the model's"`
+	Env       wireEnv     `json:"env,omitempty" jsonschema:"description=Variables for this provider alone"`
 }
 
 func (l *loader) providerFields(d *decoder, n ast.Node, p Pos) Provider {
 	var w wireProvider
 	d.into(n, p, reflect.ValueOf(&w).Elem())
-	pr := Provider{Pos: p, ID: w.ID, Label: w.Label, Prompts: w.Prompts, Config: Object{Pos: p}}
+	pr := Provider{
+		Pos: p, ID: w.ID, Label: w.Label, Prompts: w.Prompts, Config: Object{Pos: p},
+		Transform: w.Transform.Text, TransformPos: w.Transform.Pos, Env: w.Env,
+	}
+	if !l.transform(w.Transform) {
+		l.needed(w.Transform.Pos, w.Transform.Text)
+	}
 	if w.Config != nil {
 		pr.Config = *w.Config
 		if path, ok := pr.Config.Map["path"].(string); ok {
@@ -371,24 +462,9 @@ func (l *loader) resolve(path string) string {
 // hash identifies what the suite asks: prompts, checks, repeats and gate. What answers is in the
 // snapshots' ids and the cases are in the dataset's hash. Places and paths do not count.
 func (l *loader) hash(s *Suite) string {
-	type assertion struct {
-		Type, Metric string
-		Not          bool
-		Value        any
-		Threshold    *float64
-		Weight       *float64
-		Config       map[string]any
-	}
-	flat := func(as []Assertion) []assertion {
-		var out []assertion
-		for _, a := range as {
-			out = append(out, assertion{a.Type, a.Metric, a.Not, a.Value, a.Threshold, a.Weight, a.Config.Map})
-		}
-		return out
-	}
 	var providers, gate, prompts []any
 	for _, p := range s.Providers {
-		providers = append(providers, []any{p.ID, p.Label, p.Prompts})
+		providers = append(providers, []any{p.ID, p.Label, p.Prompts, p.Transform})
 	}
 	for _, c := range s.Gate {
 		gate = append(gate, []string{c.Metric, c.Expr})
@@ -396,8 +472,12 @@ func (l *loader) hash(s *Suite) string {
 	for _, p := range s.Prompts {
 		prompts = append(prompts, []any{p.Label, p.Text, p.Messages, p.Examples})
 	}
-	b, err := json.Marshal([]any{prompts, providers, gate, s.Samples, s.Groups, flat(s.Default.Assert),
-		s.Default.Vars, s.Default.Threshold, s.Default.Prefix, s.Default.Suffix})
+	var derived []any
+	for _, m := range s.Derived {
+		derived = append(derived, []any{m.Name, m.Expr, m.Sums})
+	}
+	b, err := json.Marshal([]any{prompts, providers, gate, s.Samples, s.Groups, Contents(s.Default.Assert),
+		s.Default.Vars, s.Default.Threshold, s.Default.Prefix, s.Default.Suffix, s.Default.Extras(), derived})
 	if err != nil {
 		l.errs = append(l.errs, &Error{Pos: Pos{File: s.Path}, Problem: "the suite cannot be hashed", Err: err})
 		return ""

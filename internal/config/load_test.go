@@ -27,12 +27,18 @@ func load(t *testing.T, suite string, files map[string]string, vars map[string]s
 		Glob: func(pattern string) ([]string, error) { return fs.Glob(mem, pattern) },
 		Assertion: func(name string) Known {
 			switch name {
-			case "equals", "contains", "contains-any", "is-json":
-				return Known{OK: true, Lines: name == "contains-any"}
+			case "equals", "contains", "contains-any", "is-json", "assert-set", "javascript":
+				return Known{OK: true, Lines: name == "contains-any", Code: name == "javascript"}
 			case "llm-rubric":
 				return Known{Unsupported: "llm-rubric is not supported yet"}
 			}
 			return Known{Hint: "did you mean \"contains\"?"}
+		},
+		Transform: func(source string) string {
+			if source == "forbidden()" {
+				return "this transform cannot be run"
+			}
+			return ""
 		},
 		SkipUnsupported: skip,
 	})
@@ -132,7 +138,18 @@ func TestMistakes(t *testing.T) {
 	f(base+"tests: [{assert: [{value: x}]}]", "without a type")
 	f(base+"tests: [{assert: [{type: llm-rubric, value: x}]}]", "suite.yaml:3:26", "not supported", "--skip-unsupported")
 	f(base+"tests: [{provider: x}]", "suite.yaml:3:10: tests[0].provider", "not supported")
-	f(base+"tests: [{vars: {}}]\nscenarios: []", "suite.yaml:4:1: scenarios", "not supported")
+	f(base+"tests: [{vars: {}}]\nscenarios: []", "suite.yaml:4:12: scenarios", "empty")
+	f(base+"tests: [{vars: {}}]\nscenarios: [{tests: [{}]}]", "suite.yaml:4:13: scenarios[0]", "without config")
+	f(base+"tests: [{vars: {}}]\nextensions: [file://a.js:x]", "suite.yaml:4:1: extensions", "code", "--skip-unsupported")
+	f(base+"tests: [{assert: [{type: assert-set}]}]", "suite.yaml:3:19: tests[0].assert[0]", "without parts")
+	f(base+"tests: [{assert: [{type: equals, value: x, assert: [{type: equals, value: x}]}]}]", "only an assert-set has parts")
+	f(base+"tests: [{assert: [{$ref: '#/assertionTemplates/nope'}]}]", "suite.yaml:3:20: tests[0].assert[0].$ref", "leads nowhere")
+	f(base+"tests: [{turns: [{assert: []}]}]", "tests[0].turns[0].user", "without words")
+	f(base+"tests: [{options: {transform: forbidden()}}]", "suite.yaml:3:31: tests[0].options.transform", "forbidden()", "cannot be run")
+	f(base+"tests: [{}]\nderivedMetrics: [{name: a, value: b}, {name: a, value: c}]", "given twice")
+	f(base+"tests: [{}]\nderivedMetrics: [{value: b}]", "without a name")
+	f(base+"tests: [{}]\nenv: [a]", "suite.yaml:4:6: env", "not a mapping")
+	f(base+"tests: [{assert: [{type: equals, value: x, provider: 7}]}]", "not a provider")
 	f(base+"tests: [{vars: {x: file://nope.txt}}]", "suite.yaml:3:17", "nope.txt", "not exist")
 	f(base+"tests: [{vars: {x: '${NOPE}'}}]", "suite.yaml:3:20: tests[0].vars.x", "NOPE", "--var NOPE=")
 	f(base+"tests: [{vars: {x: '{{env.NOPE}}'}}]", "NOPE is not set")
@@ -164,11 +181,11 @@ func TestMistakes(t *testing.T) {
 }
 
 func TestSkipUnsupported(t *testing.T) {
-	l, err := load(t, base+"outputPath: x.html\ntests: [{vars: {}, assert: [{type: llm-rubric, value: x}, {type: equals, value: y}]}]", nil, nil, true)
+	l, err := load(t, base+"tracing: {}\noutputPath: x.html\ntests: [{vars: {}, assert: [{type: llm-rubric, value: x}, {type: equals, value: y}]}]", nil, nil, true)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(l.Unsupported) != 2 || l.Unsupported[1].Line != 4 || len(l.Tests[0].Inline[0].Assert) != 1 {
+	if len(l.Unsupported) != 2 || l.Unsupported[1].Line != 5 || len(l.Ignored) != 1 || l.Ignored[0].Key != "outputPath" || len(l.Tests[0].Inline[0].Assert) != 1 {
 		t.Errorf("unsupported %v, asserts %v", l.Unsupported, l.Tests[0].Inline[0].Assert)
 	}
 }
@@ -217,7 +234,7 @@ tests:
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "map[lit:two\nlines\n n:<nil> q:12 s:it's t:true x:16 y:1000 z:1000]"
+	want := "map[lit:two\nlines n:<nil> q:12 s:it's t:true x:16 y:1000 z:1000]"
 	for i, c := range l.Tests[0].Inline {
 		if got := fmt.Sprint(c.Vars); got != want {
 			t.Errorf("case %d: %s", i, got)

@@ -11,10 +11,12 @@ import (
 type params struct {
 	vars map[string]string // --var NAME=value
 	env  func(string) (string, bool)
+	own  map[string]string // the suite's own env
 	// off leaves all references alone: the text is data, not a suite.
 	off         bool
 	used        map[string]bool
 	unsupported Errors
+	ignored     Errors
 	// whole holds the texts that --var gave whole: if one is used as a path, it is a path of the
 	// command line.
 	whole map[string]bool
@@ -23,7 +25,7 @@ type params struct {
 var (
 	// $${NAME} stands for a literal ${NAME}; ${NAME:-text} has a default.
 	paramRef = regexp.MustCompile(`\$?\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\}`)
-	envRef   = regexp.MustCompile(`\{\{-?\s*env(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[\s*['"]([^'"]+)['"]\s*\])\s*-?\}\}`)
+	envRef   = regexp.MustCompile(`\{\{-?\s*env(?:\.([A-Za-z_][A-Za-z0-9_]*)|\[\s*['"]([^'"]+)['"]\s*\])\s*(\|\s*default\(\s*(?:'([^']*)'|"([^"]*)")\s*(?:,\s*true\s*)?\)\s*)?-?\}\}`)
 )
 
 // expand fills the parameters in s and reports those that have no value.
@@ -71,6 +73,9 @@ func (ps *params) expandEnvOnly(d *decoder, p Pos, s string) (out string, filled
 		if v, ok := ps.lookup(name); ok {
 			return v
 		}
+		if m[3] != "" {
+			return m[4] + m[5]
+		}
 		d.errs = append(d.errs, &Error{
 			Pos: p, Value: ref, Problem: fmt.Sprintf("environment variable %s is not set", name),
 			Hint: fmt.Sprintf("set %s, or give --var %s=…", name, name),
@@ -86,6 +91,9 @@ func (ps *params) lookup(name string) (string, bool) {
 	}
 	ps.used[name] = true
 	if v, ok := ps.vars[name]; ok {
+		return v, true
+	}
+	if v, ok := ps.own[name]; ok {
 		return v, true
 	}
 	if ps.env == nil {

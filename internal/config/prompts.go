@@ -7,6 +7,7 @@ import (
 	"mime"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -14,6 +15,9 @@ import (
 
 // prompts reads the key prompts: one item or a list of them.
 func (l *loader) prompts(d *decoder, n ast.Node, p Pos) []Prompt {
+	if fs, ok := d.labelledPrompts(n, p); ok {
+		return l.labelled(d, fs)
+	}
 	items := []ast.Node{n}
 	list, isList := d.resolve(n).(*ast.SequenceNode)
 	if isList {
@@ -30,12 +34,62 @@ func (l *loader) prompts(d *decoder, n ast.Node, p Pos) []Prompt {
 	if isList && len(items) == 0 {
 		l.errs = append(l.errs, &Error{Pos: p, Problem: "the list is empty", Want: "at least one prompt"})
 	}
+	out = slices.DeleteFunc(out, func(p Prompt) bool {
+		remembers := p.remembers()
+		if remembers {
+			l.params.unsupported = append(l.params.unsupported, &Error{Pos: p.Pos, Value: conversationVar, Problem: "cases that continue one another's conversation are not supported", Hint: "give a case turns: they are sent one after the other with the answers between them"})
+		}
+		return remembers
+	})
 	seen := map[string]int{}
 	for i := range out {
 		label := out[i].Label
 		if seen[label]++; seen[label] > 1 {
 			out[i].Label = fmt.Sprintf("%s (%d)", label, seen[label])
 		}
+	}
+	return out
+}
+
+// conversationVar is promptfoo's variable that holds what earlier cases asked and were answered.
+const conversationVar = "_conversation"
+
+// remembers says whether the prompt's templates use the conversation of earlier cases.
+func (p *Prompt) remembers() bool {
+	uses := func(text string) bool {
+		_, after, found := strings.Cut(text, "{")
+		return found && strings.Contains(after, conversationVar)
+	}
+	return uses(p.Text) || slices.ContainsFunc(p.Messages, func(m PromptMessage) bool {
+		return uses(m.Text) || slices.ContainsFunc(m.Parts, func(part PromptPart) bool { return uses(part.Text) })
+	})
+}
+
+// labelledPrompts returns the entries of promptfoo's mapping of prompts to labels; ok is false for a
+// mapping that is one prompt.
+func (d *decoder) labelledPrompts(n ast.Node, p Pos) ([]field, bool) {
+	for _, v := range mappingValues(d.resolve(n)) {
+		if slices.Contains(jsonKeys(reflect.TypeFor[wirePrompt]()), v.Key.GetToken().Value) {
+			return nil, false
+		}
+	}
+	return d.fields(n, p)
+}
+
+// labelled reads a mapping of files or texts to labels.
+func (l *loader) labelled(d *decoder, fs []field) []Prompt {
+	var out []Prompt
+	for _, f := range fs {
+		label, _, _, ok := d.text(f.value, f.pos)
+		if !ok || label == "" {
+			d.fail(f.pos, d.show(f.value), "not a label", "a mapping of prompt files to labels, or one prompt with raw, file or messages")
+			continue
+		}
+		if path, isFile := promptPath(f.key, true); isFile {
+			out = append(out, l.promptFiles(path, label, f.pos)...)
+			continue
+		}
+		out = append(out, Prompt{Pos: f.pos, Label: label, Text: f.key})
 	}
 	return out
 }
@@ -63,6 +117,9 @@ func (l *loader) prompt(d *decoder, n ast.Node, p Pos) []Prompt {
 func promptPath(s string, plain bool) (string, bool) {
 	if path, ok := strings.CutPrefix(s, "file://"); ok {
 		return path, true
+	}
+	if plain && !strings.ContainsAny(s, " \n{}") && isProgram(s) {
+		return s, true
 	}
 	if !plain || strings.ContainsAny(s, " \n{}") {
 		return "", false
@@ -180,11 +237,11 @@ func (l *loader) promptFiles(path, label string, p Pos) []Prompt {
 
 func (l *loader) promptFile(file, label string, p Pos) []Prompt {
 	ext := strings.ToLower(filepath.Ext(file))
-	switch ext {
-	case ".js", ".ts", ".mjs", ".cjs", ".py", ".sh", ".rb":
+	switch {
+	case isProgram(file):
 		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: file, Problem: "prompt functions are not supported"})
 		return nil
-	case ".csv":
+	case ext == ".csv":
 		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: file, Problem: "prompts from CSV files are not supported"})
 		return nil
 	}
@@ -361,10 +418,11 @@ func (l *loader) fileValue(ref string, p Pos, lines bool) any {
 		l.errs = append(l.errs, &Error{Pos: p, Value: ref, Problem: "not a file reference", Want: "file://PATH"})
 		return nil
 	}
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".js", ".ts", ".mjs", ".cjs", ".py":
+	if isProgram(path) {
 		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: ref, Problem: "values computed by code are not supported"})
 		return nil
+	}
+	switch strings.ToLower(filepath.Ext(path)) {
 	case ".yaml", ".yml", ".json":
 		sub, node, ok := l.yamlFile(path, p)
 		if !ok {
@@ -382,7 +440,7 @@ func (l *loader) fileValue(ref string, p Pos, lines bool) any {
 	}
 	text := strings.TrimPrefix(strings.ReplaceAll(string(data), "\r\n", "\n"), "\ufeff")
 	if !lines {
-		return strings.TrimSuffix(text, "\n")
+		return strings.TrimSpace(text)
 	}
 	var out []any
 	for _, line := range strings.Split(text, "\n") {
@@ -436,15 +494,13 @@ func (l *loader) glob(path string, p Pos) []string {
 
 // checkPromptNames reports providers restricted to prompts that do not exist.
 func (l *loader) checkPromptNames(s *Suite) {
-	labels := map[string]bool{}
 	var all []string
 	for _, p := range s.Prompts {
-		labels[p.Label] = true
 		all = append(all, p.Label)
 	}
 	for _, pr := range s.Providers {
 		for _, name := range pr.Prompts {
-			if !labels[name] {
+			if !slices.ContainsFunc(all, (&Provider{Prompts: []string{name}}).Takes) {
 				l.errs = append(l.errs, &Error{Pos: pr.Pos.At("prompts"), Value: name, Problem: "no prompt has this label", Want: "one of " + strings.Join(all, ", ")})
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/invopop/jsonschema"
 )
@@ -23,8 +24,10 @@ func SuiteSchema(assertions map[string]string) ([]byte, error) {
 	s.ID = "https://telltale-llm.github.io/telltale/suite.schema.json"
 	s.Title = "telltale suite"
 	s.Description = "A regression suite: prompts, providers, tests and a gate."
-	s.Required = []string{"tests"}
-	s.AnyOf = []*jsonschema.Schema{{Required: []string{"providers"}}, {Required: []string{"targets"}}}
+	either := func(a, b string) *jsonschema.Schema {
+		return anyOf(&jsonschema.Schema{Required: []string{a}}, &jsonschema.Schema{Required: []string{b}})
+	}
+	s.AllOf = []*jsonschema.Schema{either("providers", "targets"), either("tests", "scenarios")}
 	s.Definitions = m.defs
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -72,6 +75,10 @@ func (m *schemaMaker) object(t reflect.Type) *jsonschema.Schema {
 		if p.Value.Description == "" {
 			p.Value.Description = notes[t][p.Key]
 		}
+	}
+	// What the parser takes and does nothing with is no mistake in an editor either.
+	for _, key := range slices.Sorted(maps.Keys(ignoredKeys[t])) {
+		s.Properties.Set(key, &jsonschema.Schema{Description: strings.TrimSuffix("Taken for promptfoo's sake, without effect: "+ignoredKeys[t][key], ": ")})
 	}
 	return s
 }
@@ -139,12 +146,29 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[wireFilter]():
 		return anyOf(m.text(), m.texts(), m.filter())
 	case reflect.TypeFor[wireVars]():
-		return anyOf(m.text(), mappingOf(nil))
+		return anyOf(m.text(), m.texts(), mappingOf(nil))
+	case reflect.TypeFor[atText]():
+		return m.text()
+	case reflect.TypeFor[wireParts]():
+		return anyOf(listOf(m.assertion()), m.reference())
+	case reflect.TypeFor[wireEnv](), reflect.TypeFor[wireDerived]():
+		return mappingOf(m.text())
+	case reflect.TypeFor[wireSums]():
+		return listOf(&jsonschema.Schema{Type: "object", Required: []string{"name", "value"}})
+	case reflect.TypeFor[wireScenarios]():
+		one := anyOf(m.text(), m.define("scenario", m.scenario))
+		return anyOf(one, listOf(one))
 	case reflect.TypeFor[wireGate]():
 		return mappingOf(anyOf(bound(), listOf(bound())))
 	case reflect.TypeFor[wirePrompts]():
 		one := m.define("prompt", m.prompt)
-		return anyOf(m.text(), one, listOf(anyOf(m.text(), one, m.messages())))
+		var keys []any
+		for _, key := range jsonKeys(reflect.TypeFor[wirePrompt]()) {
+			keys = append(keys, key)
+		}
+		labels := mappingOf(m.text())
+		labels.PropertyNames = &jsonschema.Schema{Not: &jsonschema.Schema{Enum: keys}}
+		return anyOf(m.text(), one, labels, listOf(anyOf(m.text(), one, m.messages())))
 	case reflect.TypeFor[wireProviders]():
 		one := m.define("provider", m.provider)
 		return anyOf(one, listOf(one))
@@ -154,7 +178,7 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 	case reflect.TypeFor[wireDefault]():
 		return anyOf(m.text(), m.test())
 	case reflect.TypeFor[wireAssertion]():
-		return m.define("assertion", func() *jsonschema.Schema { return m.object(t) })
+		return m.assertion()
 	case reflect.TypeFor[wireBudget]():
 		s := m.object(t)
 		for _, key := range []string{"cost", "tokens"} {
@@ -162,12 +186,39 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 			p.AnyOf[0].Minimum, p.AnyOf[0].ExclusiveMinimum = "", "0"
 		}
 		return s
-	case reflect.TypeFor[wireEvaluate](), reflect.TypeFor[wireOptions](), reflect.TypeFor[wireExamplePair]():
+	case reflect.TypeFor[wireEvaluate](), reflect.TypeFor[wireOptions](), reflect.TypeFor[wireExamplePair](), reflect.TypeFor[wireCommand]():
 		return m.object(t)
 	case reflect.TypeFor[wireLink]():
 		return anyOf(m.text(), m.object(t))
 	}
 	return nil
+}
+
+// assertion is one with a type, or a reference to one of the suite.
+func (m *schemaMaker) assertion() *jsonschema.Schema {
+	return m.define("assertion", func() *jsonschema.Schema {
+		s := m.object(reflect.TypeFor[wireAssertion]())
+		s.Required = nil
+		s.AnyOf = []*jsonschema.Schema{{Required: []string{"type"}}, {Required: []string{refKey}}}
+		s.Properties.Set(refKey, &jsonschema.Schema{Type: "string", Description: "A place of this file such as #/assertionTemplates/NAME"})
+		return s
+	})
+}
+
+// reference is a mapping that stands for another place of the suite.
+func (m *schemaMaker) reference() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "object", Required: []string{refKey}}
+}
+
+func (m *schemaMaker) scenario() *jsonschema.Schema {
+	s := m.object(reflect.TypeFor[wireScenario]())
+	cases := func() *jsonschema.Schema {
+		one := anyOf(m.text(), m.test())
+		return anyOf(one, listOf(one))
+	}
+	set(s, "config", cases())
+	set(s, "tests", cases())
+	return s
 }
 
 func bound() *jsonschema.Schema {
@@ -263,9 +314,18 @@ func set(s *jsonschema.Schema, key string, to *jsonschema.Schema) {
 // notes describe the keys whose tags do not.
 var notes = map[reflect.Type]map[string]string{
 	reflect.TypeFor[wireEvaluate](): {
-		"maxConcurrency":  "Requests at a time for each provider; 16 when it is not set",
-		"cache":           "false: neither use nor keep cached answers",
-		"showProgressBar": "Taken for promptfoo's sake; --no-progress is what has an effect",
+		"maxConcurrency": "Requests at a time for each provider; 16 when it is not set",
+		"cache":          "false: neither use nor keep cached answers",
+	},
+	reflect.TypeFor[wireCommand](): {
+		"maxConcurrency": "The same as evaluateOptions.maxConcurrency",
+		"repeat":         "The same as samples",
+		"delay":          "The same as evaluateOptions.delay",
+		"cache":          "The same as evaluateOptions.cache",
+	},
+	reflect.TypeFor[wireScenario](): {
+		"description": "What the scenario is about",
+		"tests":       "Cases that each get every configuration",
 	},
 	reflect.TypeFor[wireTestFile](): {
 		"format": "How the file is read; auto, the default, goes by its extension",

@@ -6,6 +6,8 @@
 // knows nothing about what a provider or a scorer does with its own configuration.
 package config
 
+import "strings"
+
 // Suite is a regression suite: prompts × providers × tests, and what to ask of the result.
 type Suite struct {
 	Path        string
@@ -24,8 +26,12 @@ type Suite struct {
 	// only a case's own group counts.
 	Groups   string
 	Gate     []Check
+	Derived  []Derived
 	Budget   Budget
 	Evaluate Evaluate
+	// Env holds variables that the suite sets for templates and providers, before those of the
+	// environment. Values may be secrets: they are not part of the hash or of any result.
+	Env map[string]string
 	// Hash identifies the resolved content: the suite with parameters filled and references read.
 	Hash string
 }
@@ -66,18 +72,52 @@ type Provider struct {
 	ID     string // such as openai:chat:gpt-4.1-mini, exec:./bot, recorded, echo, sim
 	Label  string
 	Config Object
-	// Prompts restricts the provider to the prompts of these labels; empty means all.
+	// Prompts restricts the provider to the prompts of these labels; empty means all. NAME:* and NAME
+	// also stand for every label that begins with NAME:.
 	Prompts []string
+	// Transform makes the output from the model's, before the test's own transform; see Test.Transform.
+	Transform    string
+	TransformPos Pos
+	// Env holds variables for this provider alone; as Suite.Env.
+	Env map[string]string
+}
+
+// Takes says whether the provider is asked the prompt of that label.
+func (p *Provider) Takes(label string) bool {
+	if len(p.Prompts) == 0 {
+		return true
+	}
+	for _, name := range p.Prompts {
+		group := strings.TrimSuffix(name, "*")
+		if !strings.HasSuffix(group, ":") {
+			group += ":"
+		}
+		// A file with several prompts has one label; the others are numbered.
+		if name == label || strings.HasPrefix(label, group) || strings.HasPrefix(label, name+" (") {
+			return true
+		}
+	}
+	return false
 }
 
 // Tests is a source of cases: either Inline or a file.
 type Tests struct {
 	Pos    Pos
 	Inline []Test
-	// Path is a file, a glob, or "-" for standard input, relative to the suite's folder.
+	// Path is a file, a glob, an https address, a folder that Hugging Face's datasets exported, or "-"
+	// for standard input; paths are relative to the suite's folder.
 	Path string
-	// Format is auto (by extension), yaml, json, jsonl, csv, ifeval or gsm8k.
+	// Files are further files of the same source, read after Path.
+	Files []string
+	// Format is auto (by extension), yaml, json, jsonl, csv, tsv, parquet, arrow, hf, ifeval or gsm8k.
 	Format string
+	// SHA256 is the checksum, in hex, of a file at an https address.
+	SHA256 string
+	// Split names the part of an exported folder that is read.
+	Split string
+	// Row, when set, makes the case of a row from its fields. n is the row's number in the source,
+	// from 0. It is called in every pass, not always for every row, and must depend on nothing else.
+	Row func(p Pos, n int, fields map[string]any) (Test, error) `json:"-"`
 	// Sample keeps that many cases, chosen by hash; 0 keeps all.
 	Sample int
 	// Tags keeps cases that carry all of these; a leading "!" excludes a tag.
@@ -100,14 +140,40 @@ type Test struct {
 	Critical    bool
 	// Prefix and Suffix are put around the prompt.
 	Prefix, Suffix string
+	// Turns are the user's turns of a conversation before the prompt's own, each with its own checks.
+	Turns []Turn
+	// Provider and RubricPrompt are the judge's, for assertions that name none.
+	Provider     any
+	RubricPrompt any
+	// Transform is an expression that makes the output to judge from the model's: CEL, or what
+	// scorer.NewTransform reads of JavaScript.
+	Transform    string
+	TransformPos Pos
+	// Output stands for the model's answer, which is then not asked for.
+	Output *string
 	// NoDefaults leaves the default assertions out.
 	NoDefaults bool
-	keepLists  bool
+	// Templates names the variables of the suite's own text that hold templates over other variables.
+	// What comes from a dataset is never taken for a template.
+	Templates []string
+	keepLists bool
+}
+
+// Turn is one turn of a conversation.
+type Turn struct {
+	Pos    Pos
+	User   string // a template
+	Assert []Assertion
 }
 
 // Merge returns t with the defaults it does not override: own variables and metadata win key by
 // key, assertions and tags are added to, the default assertions first.
 func (t Test) Merge(def *Test) Test {
+	for _, name := range def.Templates {
+		if _, own := t.Vars[name]; !own {
+			t.Templates = append(t.Templates[:len(t.Templates):len(t.Templates)], name)
+		}
+	}
 	t.Vars = mergeMaps(def.Vars, t.Vars)
 	t.Metadata = mergeMaps(def.Metadata, t.Metadata)
 	if !t.NoDefaults && len(def.Assert) > 0 {
@@ -132,6 +198,21 @@ func (t Test) Merge(def *Test) Test {
 		t.Suffix = def.Suffix
 	}
 	t.Critical = t.Critical || def.Critical
+	if t.Provider == nil {
+		t.Provider = def.Provider
+	}
+	if t.RubricPrompt == nil {
+		t.RubricPrompt = def.RubricPrompt
+	}
+	if t.Transform == "" {
+		t.Transform, t.TransformPos = def.Transform, def.TransformPos
+	}
+	if len(t.Turns) == 0 {
+		t.Turns = def.Turns
+	}
+	if t.Output == nil {
+		t.Output = def.Output
+	}
 	return t
 }
 
@@ -146,6 +227,88 @@ type Assertion struct {
 	Weight    *float64
 	Metric    string
 	Config    Object
+	// Provider is the model, embedder or moderator that judges, as the suite has it: an id or a
+	// mapping with id and config. Nil leaves the choice to the test's options, then to the kind.
+	Provider    any
+	ProviderPos Pos
+	// RubricPrompt is the judge's own prompt: a text, or a list of chat messages.
+	RubricPrompt any
+	// Transform is an expression whose value is judged in the place of the output; as Test.Transform.
+	Transform    string
+	TransformPos Pos
+	// ContextTransform is an expression whose value, a text or a list of texts, takes the place of
+	// the variable context.
+	ContextTransform    string
+	ContextTransformPos Pos
+	// Assert holds the parts of an assert-set.
+	Assert []Assertion
+	// Judge is what the test's options say of the judge, for an assertion that does not say it itself.
+	Judge Judge
+}
+
+// Judge is a test's choice of what judges: see Assertion.Provider and Assertion.RubricPrompt.
+type Judge struct{ Provider, RubricPrompt any }
+
+// Content is all that the assertion says, without places: what hashes are made of.
+func (a *Assertion) Content() map[string]any {
+	m := map[string]any{"type": a.Type}
+	set := func(key string, v any, given bool) {
+		if given {
+			m[key] = v
+		}
+	}
+	set("not", true, a.Not)
+	set("value", a.Value, a.Value != nil)
+	if a.Threshold != nil {
+		m["threshold"] = *a.Threshold
+	}
+	if a.Weight != nil {
+		m["weight"] = *a.Weight
+	}
+	set("metric", a.Metric, a.Metric != "")
+	set("config", a.Config.Map, len(a.Config.Map) > 0)
+	set("provider", a.Provider, a.Provider != nil)
+	set("rubricPrompt", a.RubricPrompt, a.RubricPrompt != nil)
+	set("transform", a.Transform, a.Transform != "")
+	set("contextTransform", a.ContextTransform, a.ContextTransform != "")
+	if len(a.Assert) > 0 {
+		m["assert"] = Contents(a.Assert)
+	}
+	return m
+}
+
+// Contents is the Content of each of a list.
+func Contents(list []Assertion) []any {
+	out := make([]any, len(list))
+	for i := range list {
+		out[i] = list[i].Content()
+	}
+	return out
+}
+
+// Extras is what a test says besides variables, assertions and the keys of a row, without places;
+// empty for most tests.
+func (t *Test) Extras() map[string]any {
+	m := map[string]any{}
+	set := func(key string, v any, given bool) {
+		if given {
+			m[key] = v
+		}
+	}
+	set("provider", t.Provider, t.Provider != nil)
+	set("rubricPrompt", t.RubricPrompt, t.RubricPrompt != nil)
+	set("transform", t.Transform, t.Transform != "")
+	if t.Output != nil {
+		m["output"] = *t.Output
+	}
+	if len(t.Turns) > 0 {
+		turns := make([]any, len(t.Turns))
+		for i := range t.Turns {
+			turns[i] = map[string]any{"user": t.Turns[i].User, "assert": Contents(t.Turns[i].Assert)}
+		}
+		m["turns"] = turns
+	}
+	return m
 }
 
 // Check is one line of the gate: a metric and what is asked of it.
@@ -153,6 +316,16 @@ type Check struct {
 	Pos    Pos
 	Metric string // such as pass_rate or ifeval.prompt_strict
 	Expr   string // such as ">= 0.95", "low >= 0.9", "p95 <= 2s"
+}
+
+// Derived is a metric computed from the run's other metrics.
+type Derived struct {
+	Pos  Pos // of the expression
+	Name string
+	Expr string
+	// Sums says that the expression is promptfoo's: arithmetic in which a metric's name stands for the
+	// sum of its scores, and __count for the number of samples. Otherwise it is CEL over the means.
+	Sums bool
 }
 
 // Budget bounds a run; zero means unbounded.
@@ -168,5 +341,6 @@ type Evaluate struct {
 	Repeat         int
 	DelayMS        int
 	TimeoutMS      int
+	MaxTimeMS      int // of the whole run
 	Cache          *bool
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -43,7 +44,11 @@ func (l *loader) tests(d *decoder, n ast.Node, p Pos) []Tests {
 		}
 		var w wireTest
 		d.into(item, at, reflect.ValueOf(&w).Elem())
-		cases := l.expand(l.test(&w))
+		t, ok := l.test(&w)
+		if !ok {
+			continue
+		}
+		cases := l.expand(t)
 		if k := len(out) - 1; k >= 0 && out[k].Inline != nil {
 			out[k].Inline = append(out[k].Inline, cases...)
 			continue
@@ -71,11 +76,14 @@ func (d *decoder) has(n ast.Node, key string) bool {
 }
 
 func (l *loader) testFile(w *wireTestFile, p Pos) Tests {
-	t := Tests{Pos: p, Path: strings.TrimPrefix(w.Path, "file://"), Format: w.Format, Tags: w.Filter.Tags, ID: w.IDField, Group: w.Group, TagField: w.Tags}
+	t := Tests{
+		Pos: p, Path: strings.TrimPrefix(w.Path, "file://"), Format: w.Format, SHA256: w.SHA256, Split: w.Split,
+		Tags: w.Filter.Tags, ID: w.IDField, Group: w.Group, TagField: w.Tags,
+	}
 	switch w.Format {
-	case "", "auto", "yaml", "json", "jsonl", "csv", "tsv", "ifeval", "gsm8k":
+	case "", "auto", "yaml", "json", "jsonl", "csv", "tsv", "parquet", "arrow", "hf", "ifeval", "gsm8k":
 	default:
-		l.errs = append(l.errs, &Error{Pos: p.At("format"), Value: w.Format, Problem: "not a dataset format", Want: "auto, yaml, json, jsonl, csv, tsv, ifeval or gsm8k"})
+		l.errs = append(l.errs, &Error{Pos: p.At("format"), Value: w.Format, Problem: "not a dataset format", Want: "auto, yaml, json, jsonl, csv, tsv, parquet, arrow, hf, ifeval or gsm8k"})
 	}
 	if w.Sample != nil {
 		t.Sample = *w.Sample
@@ -87,8 +95,7 @@ func (l *loader) testFile(w *wireTestFile, p Pos) Tests {
 		l.errs = append(l.errs, &Error{Pos: p.At("path"), Problem: "an empty path", Want: "a file, a glob, or - for standard input"})
 		return t
 	}
-	switch strings.ToLower(filepath.Ext(t.Path)) {
-	case ".js", ".ts", ".mjs", ".py":
+	if isProgram(t.Path) {
 		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: w.Path, Problem: "tests computed by code are not supported"})
 	}
 	t.Path = l.commandLine(t.Path)
@@ -114,42 +121,133 @@ func (l *loader) defaultTest(d *decoder, w *wireDefault) *wireTest {
 	return &t
 }
 
-// test turns a written test into a Test, reading the files it refers to.
-func (l *loader) test(w *wireTest) Test {
-	t := Test{
+// test turns a written test into a Test, reading the files it refers to. ok is false when the test
+// needs something that telltale cannot do: it is then left out, for without it another thing would be judged.
+func (l *loader) test(w *wireTest) (t Test, ok bool) {
+	ok = true
+	t = Test{
 		Pos: w.Pos, ID: w.ID, Description: w.Description, Threshold: w.Threshold, Metadata: w.Metadata,
-		Tags: w.Tags, Group: w.Group, Critical: w.Critical, Vars: l.vars(w.Vars),
+		Tags: w.Tags, Group: w.Group, Critical: w.Critical, Vars: l.vars(w.Vars), Output: l.givenOutput(w.Output),
+	}
+	if l.inline {
+		t.Templates = templates(t.Vars)
 	}
 	if o := w.Options; o != nil {
 		t.Prefix, t.Suffix, t.NoDefaults = o.Prefix, o.Suffix, o.DisableDefaultAsserts
 		t.keepLists = o.DisableVarExpansion
+		if o.Transform.Text == "" {
+			o.Transform = o.Postprocess
+		}
+		ok = l.transform(o.Transform)
+		t.Transform, t.TransformPos = o.Transform.Text, o.Transform.Pos
+		t.Provider, t.RubricPrompt = l.judge(o.Provider), l.rubric(o.RubricPrompt)
 	}
 	if w.Threshold != nil && (*w.Threshold < 0 || *w.Threshold > 1) {
 		l.errs = append(l.errs, &Error{Pos: w.Pos.At("threshold"), Value: fmt.Sprint(*w.Threshold), Problem: "out of range", Want: "a score from 0 to 1"})
 	}
-	for i := range w.Assert {
-		if a, ok := l.assertion(&w.Assert[i]); ok {
-			t.Assert = append(t.Assert, a)
+	t.Assert = l.assertions(w.Assert)
+	for i := range w.Turns {
+		turn := &w.Turns[i]
+		if strings.TrimSpace(turn.User) == "" {
+			l.errs = append(l.errs, &Error{Pos: turn.Pos.At("user"), Problem: "a turn without words of the user", Want: "a template"})
 		}
+		t.Turns = append(t.Turns, Turn{Pos: turn.Pos, User: turn.User, Assert: l.assertions(turn.Assert)})
 	}
-	return t
+	return t, ok
 }
 
-func (l *loader) vars(w wireVars) map[string]any {
-	if w.File != "" {
-		v := l.fileValue(w.File, w.Pos, false)
-		m, ok := v.(map[string]any)
-		if v != nil && !ok {
-			l.errs = append(l.errs, &Error{Pos: w.Pos, Value: w.File, Problem: "the file holds no mapping", Want: "variables by name"})
-		}
-		return m
-	}
-	for k, v := range w.Map {
-		if s, ok := v.(string); ok && strings.HasPrefix(s, "file://") {
-			w.Map[k] = l.fileValue(s, w.At(k), false)
+// templates lists the variables whose text is a template over other variables.
+func templates(vars map[string]any) []string {
+	var out []string
+	for name, v := range vars {
+		if s, ok := v.(string); ok && strings.Contains(s, "{{") {
+			out = append(out, name)
 		}
 	}
-	return w.Map
+	sort.Strings(out)
+	return out
+}
+
+// givenOutput reads an answer that the test itself gives; anything but text becomes JSON.
+func (l *loader) givenOutput(w wireAny) *string {
+	switch v := w.Any.(type) {
+	case nil:
+		return nil
+	case string:
+		return &v
+	default:
+		b, err := json.Marshal(v)
+		if err != nil {
+			l.errs = append(l.errs, &Error{Pos: w.Pos, Err: err})
+		}
+		s := string(b)
+		return &s
+	}
+}
+
+// transform says whether a transform can be run, and lists it when it cannot.
+func (l *loader) transform(w atText) bool {
+	if w.Text == "" || l.opts.Transform == nil {
+		return true
+	}
+	why := l.opts.Transform(w.Text)
+	if why != "" {
+		l.params.unsupported = append(l.params.unsupported, &Error{Pos: w.Pos, Value: w.Text, Problem: why})
+	}
+	return why == ""
+}
+
+// judge reads what names a judge: an id, a mapping, or a reference to one.
+func (l *loader) judge(w wireAny) any {
+	if ref, ok := w.Any.(string); ok && strings.HasPrefix(ref, "file://") {
+		return l.fileValue(ref, w.Pos, false)
+	}
+	switch v := w.Any.(type) {
+	case nil, string:
+	case map[string]any:
+		l.judgePaths(v)
+	default:
+		l.errs = append(l.errs, &Error{Pos: w.Pos, Value: fmt.Sprint(w.Any), Problem: "not a provider", Want: "an id, or a mapping with id and config"})
+	}
+	if w.Any != nil && l.opts.Judge != nil {
+		if why := l.opts.Judge(w.Any); why != "" {
+			l.errs = append(l.errs, &Error{Pos: w.Pos, Problem: why})
+		}
+	}
+	return w.Any
+}
+
+// judgePaths does for the judges in a mapping what is done for the path of a provider.
+func (l *loader) judgePaths(m map[string]any) {
+	for key, v := range m {
+		inner, ok := v.(map[string]any)
+		if !ok {
+			continue
+		}
+		if path, ok := inner["path"].(string); ok && key == "config" {
+			inner["path"] = l.commandLine(path)
+			continue
+		}
+		l.judgePaths(inner)
+	}
+}
+
+// rubric reads a judge's prompt: a text, or a list of messages or texts, or a reference to one.
+func (l *loader) rubric(w wireAny) any {
+	if ref, ok := w.Any.(string); ok && strings.HasPrefix(ref, "file://") {
+		return l.fileValue(ref, w.Pos, false)
+	}
+	return w.Any
+}
+
+func (l *loader) assertions(ws []wireAssertion) []Assertion {
+	var out []Assertion
+	for i := range ws {
+		if a, ok := l.assertion(&ws[i]); ok {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 func (l *loader) assertion(w *wireAssertion) (Assertion, bool) {
@@ -157,6 +255,9 @@ func (l *loader) assertion(w *wireAssertion) (Assertion, bool) {
 	a := Assertion{
 		Pos: w.Pos, Type: name, Not: not, Value: w.Value.Any, ValuePos: w.Value.Pos,
 		Threshold: w.Threshold, Weight: w.Weight, Metric: w.Metric, Config: w.Config,
+		Provider: l.judge(w.Provider), ProviderPos: w.Provider.Pos, RubricPrompt: l.rubric(w.RubricPrompt),
+		Transform: w.Transform.Text, TransformPos: w.Transform.Pos,
+		ContextTransform: w.ContextTransform.Text, ContextTransformPos: w.ContextTransform.Pos,
 	}
 	if a.Config.Pos.File == "" {
 		a.Config.Pos = w.Pos.At("config")
@@ -183,14 +284,48 @@ func (l *loader) assertion(w *wireAssertion) (Assertion, bool) {
 		l.errs = append(l.errs, &Error{Pos: w.Type.Pos, Value: w.Type.Name, Problem: "unknown kind of assertion", Hint: known.Hint})
 		return a, false
 	}
-	if ref, ok := a.Value.(string); ok && strings.HasPrefix(ref, "file://") && !strings.Contains(ref, "{{") {
-		before := len(l.params.unsupported)
-		a.Value = l.fileValue(ref, a.ValuePos, known.Lines)
-		if len(l.params.unsupported) > before {
-			return a, false
+	if !l.setParts(w, &a) || !l.transform(w.Transform) || !l.transform(w.ContextTransform) {
+		return a, false
+	}
+	before := len(l.params.unsupported)
+	switch v := a.Value.(type) {
+	case string:
+		if strings.HasPrefix(v, "file://") && !strings.Contains(v, "{{") && !known.Code {
+			a.Value = l.fileValue(v, a.ValuePos, known.Lines)
+		}
+	case []any:
+		a.Value = l.fileItems(v, a.ValuePos)
+	}
+	return a, len(l.params.unsupported) == before
+}
+
+// setParts reads the parts of an assert-set. One of which no part is left is left out itself.
+func (l *loader) setParts(w *wireAssertion, a *Assertion) bool {
+	set := a.Type == assertSet
+	switch {
+	case !set && w.Assert.pos.File != "":
+		l.errs = append(l.errs, &Error{Pos: w.Assert.pos, Problem: "only an assert-set has parts", Want: "type: assert-set"})
+	case set && len(w.Assert.list) == 0:
+		l.errs = append(l.errs, &Error{Pos: w.Pos, Problem: "an assert-set without parts", Want: "assert: with at least one assertion"})
+	case set:
+		a.Assert = l.assertions(w.Assert.list)
+		return len(a.Assert) > 0
+	}
+	return true
+}
+
+// assertSet is the type of an assertion that is made of others.
+const assertSet = "assert-set"
+
+// fileItems reads the items of a list that refer to files.
+func (l *loader) fileItems(list []any, p Pos) []any {
+	out := slices.Clone(list)
+	for i, item := range list {
+		if ref, ok := item.(string); ok && strings.HasPrefix(ref, "file://") && !strings.Contains(ref, "{{") {
+			out[i] = l.fileValue(ref, p.At(index(i)), false)
 		}
 	}
-	return a, true
+	return out
 }
 
 // expand makes one case per combination of the variables that hold lists, as promptfoo does.
@@ -198,7 +333,10 @@ func (l *loader) expand(t Test) []Test {
 	var lists []string
 	for k, v := range t.Vars {
 		if items, ok := v.([]any); ok && !t.keepLists && len(items) > 0 {
-			lists = append(lists, k)
+			// Only a list of texts stands for several cases, as in promptfoo.
+			if _, texts := items[0].(string); texts {
+				lists = append(lists, k)
+			}
 		}
 	}
 	if len(lists) == 0 {
@@ -217,6 +355,9 @@ func (l *loader) expand(t Test) []Test {
 			for i, item := range items {
 				c := base
 				c.Vars = mergeMaps(base.Vars, map[string]any{k: item})
+				if text, ok := item.(string); ok && l.inline && strings.Contains(text, "{{") {
+					c.Templates = append(slices.Clone(base.Templates), k)
+				}
 				if t.ID != "" {
 					c.ID = fmt.Sprintf("%s/%s=%d", base.ID, k, i)
 				}
@@ -254,7 +395,9 @@ func DecodeTests(file string, data []byte, opts Options) ([]Test, Errors, error)
 		at := d.pos(item, p.At(index(i)))
 		var w wireTest
 		d.into(item, at, reflect.ValueOf(&w).Elem())
-		out = append(out, l.expand(l.test(&w))...)
+		if t, ok := l.test(&w); ok {
+			out = append(out, l.expand(t)...)
+		}
 	}
 	return out, l.params.unsupported, append(d.errs, l.errs...).Err()
 }
@@ -283,7 +426,7 @@ func anyTest(p Pos, row map[string]any, opts Options) (Test, Errors, error) {
 	}
 	var w wireTest
 	d.into(node, p, reflect.ValueOf(&w).Elem())
-	t := l.test(&w)
+	t, _ := l.test(&w)
 	return t, l.params.unsupported, append(d.errs, l.errs...).Err()
 }
 

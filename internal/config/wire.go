@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -25,6 +26,34 @@ type wireSuite struct {
 	Gate        wireGate      `json:"gate,omitempty" jsonschema:"description=Metric to bound such as pass_rate: '>= 0.95'. All must hold"`
 	Budget      *wireBudget   `json:"budget,omitempty" jsonschema:"description=Where a run stops cleanly"`
 	Evaluate    *wireEvaluate `json:"evaluateOptions,omitempty" jsonschema:"description=promptfoo's run options"`
+	Derived     wireDerived   `json:"derived,omitempty" jsonschema:"description=Metrics computed from others: a name and a CEL expression over their means"`
+	DerivedSums wireSums      `json:"derivedMetrics,omitempty" jsonschema:"description=promptfoo's derived metrics: name and an arithmetic value over sums of scores"`
+	Scenarios   wireScenarios `json:"scenarios,omitempty" jsonschema:"description=Groups of cases: every entry of config with every one of tests"`
+	Templates   any           `json:"assertionTemplates,omitempty" jsonschema:"description=Assertions by name for $ref: #/assertionTemplates/NAME"`
+	Env         wireEnv       `json:"env,omitempty" jsonschema:"description=Variables for templates and providers; they come before the environment's"`
+	CommandLine *wireCommand  `json:"commandLineOptions,omitempty" jsonschema:"description=promptfoo's flags; those for a run are used"`
+}
+
+// wireCommand holds those of promptfoo's command line options that decide what is run.
+type wireCommand struct {
+	Pos            Pos   `json:"-"`
+	MaxConcurrency *int  `json:"maxConcurrency,omitempty" jsonschema:"minimum=1"`
+	Repeat         *int  `json:"repeat,omitempty" jsonschema:"minimum=1"`
+	Delay          *int  `json:"delay,omitempty" jsonschema:"minimum=0"`
+	Cache          *bool `json:"cache,omitempty"`
+}
+
+type wireScenario struct {
+	Pos         Pos       `json:"-"`
+	Description string    `json:"description,omitempty"`
+	Config      nodeAt    `json:"config" jsonschema:"description=Cases whose variables and assertions each test gets"`
+	Tests       wireTests `json:"tests,omitempty"`
+}
+
+type wireTurn struct {
+	Pos    Pos             `json:"-"`
+	User   string          `json:"user" jsonschema:"description=What the user says; a template"`
+	Assert []wireAssertion `json:"assert,omitempty" jsonschema:"description=Checks on the answer to this turn"`
 }
 
 type wireBudget struct {
@@ -40,13 +69,15 @@ type wireEvaluate struct {
 	Repeat         *int  `json:"repeat,omitempty" jsonschema:"minimum=1,description=The same as samples"`
 	Delay          *int  `json:"delay,omitempty" jsonschema:"minimum=0,description=Milliseconds between the starts of two requests"`
 	TimeoutMS      *int  `json:"timeoutMs,omitempty" jsonschema:"minimum=0,description=Milliseconds one request may take"`
+	MaxTimeMS      *int  `json:"maxEvalTimeMs,omitempty" jsonschema:"minimum=0,description=Milliseconds the run may take; as budget.time"`
 	Cache          *bool `json:"cache,omitempty"`
-	ShowProgress   *bool `json:"showProgressBar,omitempty"`
 }
 
 type wireTestFile struct {
-	Path    string     `json:"path" jsonschema:"description=A file; a glob; or - for standard input"`
-	Format  string     `json:"format,omitempty" jsonschema:"enum=auto,enum=yaml,enum=json,enum=jsonl,enum=csv,enum=tsv,enum=ifeval,enum=gsm8k"`
+	Path    string     `json:"path" jsonschema:"description=A file; a glob; an https address; a folder of Hugging Face's datasets; or - for standard input"`
+	Format  string     `json:"format,omitempty" jsonschema:"enum=auto,enum=yaml,enum=json,enum=jsonl,enum=csv,enum=tsv,enum=parquet,enum=arrow,enum=hf,enum=ifeval,enum=gsm8k"`
+	SHA256  string     `json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-fA-F]{64}$,description=Checksum of a file at an https address; required there"`
+	Split   string     `json:"split,omitempty" jsonschema:"description=Split of an exported folder to read such as test"`
 	Sample  *int       `json:"sample,omitempty" jsonschema:"minimum=1,description=Keep this many cases; chosen by hash"`
 	Filter  wireFilter `json:"filter,omitempty" jsonschema:"description=Keep cases with all of these tags; !tag excludes"`
 	IDField string     `json:"id,omitempty" jsonschema:"description=The row's field that names the case"`
@@ -66,14 +97,20 @@ type wireTest struct {
 	Tags        wireStrings     `json:"tags,omitempty"`
 	Group       string          `json:"group,omitempty" jsonschema:"description=Cases of one group are not independent of one another"`
 	Critical    bool            `json:"critical,omitempty" jsonschema:"description=The gate fails unless this case passes"`
+	Turns       []wireTurn      `json:"turns,omitempty" jsonschema:"description=Turns of a conversation before the prompt"`
+	Output      wireAny         `json:"providerOutput,omitempty" jsonschema:"description=The answer; the provider is not asked"`
 }
 
 type wireOptions struct {
-	Pos                   Pos    `json:"-"`
-	Prefix                string `json:"prefix,omitempty" jsonschema:"description=Text before the prompt"`
-	Suffix                string `json:"suffix,omitempty" jsonschema:"description=Text after the prompt"`
-	DisableVarExpansion   bool   `json:"disableVarExpansion,omitempty" jsonschema:"description=A list is one value rather than one case per item"`
-	DisableDefaultAsserts bool   `json:"disableDefaultAsserts,omitempty"`
+	Pos                   Pos     `json:"-"`
+	Prefix                string  `json:"prefix,omitempty" jsonschema:"description=Text before the prompt"`
+	Suffix                string  `json:"suffix,omitempty" jsonschema:"description=Text after the prompt"`
+	DisableVarExpansion   bool    `json:"disableVarExpansion,omitempty" jsonschema:"description=A list is one value rather than one case per item"`
+	DisableDefaultAsserts bool    `json:"disableDefaultAsserts,omitempty"`
+	Transform             atText  `json:"transform,omitempty" jsonschema:"description=Expression that makes the output to judge from the model's"`
+	Postprocess           atText  `json:"postprocess,omitempty" jsonschema:"description=Old name of transform"`
+	Provider              wireAny `json:"provider,omitempty" jsonschema:"description=Judge or embedder for assertions that name none: an id or a mapping"`
+	RubricPrompt          wireAny `json:"rubricPrompt,omitempty" jsonschema:"description=Prompt of the judge: text or chat messages or a file:// reference"`
 }
 
 type wireAssertion struct {
@@ -84,6 +121,130 @@ type wireAssertion struct {
 	Weight    *float64 `json:"weight,omitempty" jsonschema:"minimum=0,description=Weight in the case's score; 0 only measures"`
 	Metric    string   `json:"metric,omitempty" jsonschema:"description=Metric to which the check contributes; its type by default"`
 	Config    Object   `json:"config,omitempty" jsonschema:"type=object,description=Parameters of this kind of check"`
+
+	Provider         wireAny   `json:"provider,omitempty" jsonschema:"description=Judge or embedder: an id or a mapping with id and config"`
+	RubricPrompt     wireAny   `json:"rubricPrompt,omitempty" jsonschema:"description=Prompt of the judge"`
+	Transform        atText    `json:"transform,omitempty" jsonschema:"description=Expression whose value is judged in the place of the output"`
+	ContextTransform atText    `json:"contextTransform,omitempty" jsonschema:"description=Expression whose value takes the place of the variable context"`
+	Assert           wireParts `json:"assert,omitempty" jsonschema:"description=Parts of an assert-set"`
+}
+
+// codeTypes are the assertions whose value is code.
+var codeTypes = map[string]bool{"javascript": true, "python": true}
+
+// decodeNode reads an assertion. What ${NAME} means in code is the code's business.
+func (v *wireAssertion) decodeNode(d *decoder, n ast.Node, p Pos) {
+	before := d.literal
+	defer func() { d.literal = before }()
+	for _, entry := range mappingValues(d.resolve(n)) {
+		name, isText := entry.Value.(*ast.StringNode)
+		if isText && entry.Key.GetToken().Value == "type" && codeTypes[strings.TrimPrefix(name.Value, "not-")] {
+			d.literal = true
+		}
+	}
+	type plain wireAssertion
+	if _, null := d.resolve(n).(*ast.NullNode); !null {
+		d.structInto(n, p, reflect.ValueOf((*plain)(v)).Elem())
+	}
+}
+
+// wireParts are the assertions of an assert-set.
+type wireParts struct {
+	list []wireAssertion
+	pos  Pos
+}
+
+func (v *wireParts) decodeNode(d *decoder, n ast.Node, p Pos) {
+	v.pos = d.pos(n, p)
+	d.into(n, p, reflect.ValueOf(&v.list).Elem())
+}
+
+// atText is an expression with its place.
+type atText struct {
+	Text string
+	Pos  Pos
+}
+
+func (v *atText) decodeNode(d *decoder, n ast.Node, p Pos) {
+	if _, null := d.resolve(n).(*ast.NullNode); null {
+		return
+	}
+	v.Pos = d.pos(n, p)
+	before := d.literal
+	d.literal = true
+	s, _, _, ok := d.text(n, v.Pos)
+	d.literal = before
+	if !ok || strings.TrimSpace(s) == "" {
+		d.fail(v.Pos, d.show(n), "not an expression", "a text such as output.trim()")
+		return
+	}
+	v.Text = s
+}
+
+// wireEnv is a mapping of names to plain values.
+type wireEnv map[string]string
+
+func (v *wireEnv) decodeNode(d *decoder, n ast.Node, p Pos) {
+	fs, ok := d.fields(n, p)
+	if _, null := d.resolve(n).(*ast.NullNode); null {
+		return
+	}
+	if !ok {
+		d.fail(d.pos(n, p), "", "not a mapping", "variables by name")
+		return
+	}
+	*v = wireEnv{}
+	for _, f := range fs {
+		s, _, _, ok := d.text(f.value, d.pos(f.value, f.pos))
+		if !ok {
+			d.fail(d.pos(f.value, f.pos), "", "not a text", "the value of a variable")
+			continue
+		}
+		(*v)[f.key] = s
+	}
+}
+
+// wireDerived is a mapping of names to expressions, in the order written.
+type wireDerived []Derived
+
+func (v *wireDerived) decodeNode(d *decoder, n ast.Node, p Pos) {
+	fs, ok := d.fields(n, p)
+	if !ok {
+		d.fail(d.pos(n, p), d.show(n), "not a mapping", "metrics by name, such as quality: (accuracy + fluency) / 2")
+		return
+	}
+	for _, f := range fs {
+		at := d.pos(f.value, f.pos)
+		s, _, _, ok := d.text(f.value, at)
+		if !ok {
+			d.fail(at, d.show(f.value), "not an expression", "a CEL expression over metrics")
+			continue
+		}
+		*v = append(*v, Derived{Pos: at, Name: f.key, Expr: s})
+	}
+}
+
+// wireSums is promptfoo's list of derived metrics.
+type wireSums []Derived
+
+func (v *wireSums) decodeNode(d *decoder, n ast.Node, p Pos) {
+	var list []struct {
+		Pos   Pos     `json:"-"`
+		Name  string  `json:"name"`
+		Value wireAny `json:"value"`
+	}
+	d.into(n, p, reflect.ValueOf(&list).Elem())
+	for _, m := range list {
+		s, ok := m.Value.Any.(string)
+		switch {
+		case m.Name == "":
+			d.fail(m.Pos, "", "a derived metric without a name", "name and value")
+		case !ok:
+			d.fail(m.Pos.At("value"), "", "not an expression", "arithmetic over metrics, such as accuracy / __count")
+		default:
+			*v = append(*v, Derived{Pos: m.Value.Pos, Name: m.Name, Expr: s, Sums: true})
+		}
+	}
 }
 
 // duration is a number of seconds written as 30s, 5m, 1h or a plain number.
@@ -193,20 +354,6 @@ func (v *wireFilter) decodeNode(d *decoder, n ast.Node, p Pos) {
 	v.Tags = list
 }
 
-// wireVars is a mapping, or a file:// reference to one.
-type wireVars struct {
-	Object
-	File string
-}
-
-func (v *wireVars) decodeNode(d *decoder, n ast.Node, p Pos) {
-	if s, _, _, ok := d.text(n, d.pos(n, p)); ok {
-		v.File, v.Pos = s, d.pos(n, p)
-		return
-	}
-	v.Object = d.object(n, p)
-}
-
 // wireGate keeps the order in which its checks were written.
 type wireGate []Check
 
@@ -237,6 +384,7 @@ func (v *wireGate) decodeNode(d *decoder, n ast.Node, p Pos) {
 type wirePrompts struct{ nodeAt }
 type wireProviders struct{ nodeAt }
 type wireTests struct{ nodeAt }
+type wireScenarios struct{ nodeAt }
 
 // wireDefault is a test, or a file:// reference to one.
 type wireDefault struct{ nodeAt }
@@ -254,23 +402,58 @@ func (v *nodeAt) decodeNode(d *decoder, n ast.Node, p Pos) {
 	v.node, v.pos, v.set = n, d.pos(n, p), true
 }
 
-// unsupportedKey says why a key that promptfoo knows cannot be used at this place.
-func unsupportedKey(t reflect.Type, key string) (string, bool) {
-	for _, u := range unsupportedKeys[t] {
-		if u == key {
-			return "promptfoo's " + key + " is not supported", true
+// knownKey says what becomes of a key that promptfoo knows and that has no place here: it is ignored
+// because it decides nothing about what is run or judged, or else it is unsupported.
+func knownKey(t reflect.Type, key string) (why string, ignored, ok bool) {
+	if why, ok := unsupportedKeys[t][key]; ok {
+		if why == "" {
+			why = "promptfoo's " + key + " is not supported"
 		}
+		return why, false, true
 	}
-	return "", false
+	if why, ok := ignoredKeys[t][key]; ok {
+		return why, true, true
+	}
+	return "", false, false
 }
 
-var unsupportedKeys = map[reflect.Type][]string{
-	reflect.TypeFor[wireSuite](): {"scenarios", "assertionTemplates", "env", "outputPath", "sharing", "redteam", "extensions", "derivedMetrics",
-		"nunjucksFilters", "writeLatestResults", "commandLineOptions", "metadata", "tracing"},
-	reflect.TypeFor[wireEvaluate]():  {"maxEvalTimeMs", "generateSuggestions", "filterFailing", "table", "silent", "interactiveProviders"},
-	reflect.TypeFor[wireTest]():      {"provider", "providers", "prompts", "providerOutput", "assertScoringFunction"},
-	reflect.TypeFor[wireOptions]():   {"transform", "transformVars", "postprocess", "provider", "rubricPrompt", "disableConversationVar", "runSerially", "storeOutputAs", "factuality"},
-	reflect.TypeFor[wireAssertion](): {"provider", "rubricPrompt", "transform", "contextTransform", "assert"},
+// unsupportedKeys are what telltale cannot do, with the reason where it is not plain.
+var unsupportedKeys = map[reflect.Type]map[string]string{
+	reflect.TypeFor[wireSuite](): {
+		"redteam": "promptfoo's redteam generates attacks with its own service", "extensions": "extensions are code of promptfoo's",
+		"nunjucksFilters": "filters written in JavaScript are not supported", "tracing": "",
+	},
+	reflect.TypeFor[wireEvaluate](): {"generateSuggestions": "prompts are not made up during a run", "suggestionsCount": "", "filterRange": ""},
+	reflect.TypeFor[wireCommand](): {
+		"filterPattern": "", "filterProviders": "", "filterTargets": "", "filterSample": "use sample under tests, or --sample", "filterFailing": "", "filterErrorsOnly": "",
+		"filterFirstN": "", "filterMetadata": "", "filterRange": "", "grader": "give options.provider under defaultTest", "var": "use defaultTest.vars",
+		"promptPrefix": "use defaultTest.options.prefix", "promptSuffix": "use defaultTest.options.suffix", "config": "", "prompts": "", "providers": "",
+		"tests": "", "vars": "", "assertions": "", "modelOutputs": "use the provider recorded", "envPath": "set the variables in the environment", "envFile": "set the variables in the environment",
+		"extension": "", "generateSuggestions": "", "suggestionsCount": "", "retryErrors": "use --resume",
+	},
+	reflect.TypeFor[wireTest](): {
+		"provider": "a provider for a single test is not supported: give the suite two providers, or two suites", "providers": "", "prompts": "", "assertScoringFunction": "a scoring function is code",
+	},
+	reflect.TypeFor[wireOptions](): {
+		"transformVars": "variables computed by code are not supported", "storeOutputAs": "cases are run in any order: use turns for a conversation", "factuality": "",
+		"repeat": "use samples for the whole suite",
+	},
+	reflect.TypeFor[wirePrompt]():   {"config": "give each configuration a provider of its own", "function": "prompt functions are not supported"},
+	reflect.TypeFor[wireProvider](): {"delay": "use evaluateOptions.delay", "inputs": ""},
+	reflect.TypeFor[wireTestFile](): {"config": "tests computed by code are not supported"},
+}
+
+// ignoredKeys decide nothing about what is run or judged.
+var ignoredKeys = map[reflect.Type]map[string]string{
+	reflect.TypeFor[wireSuite](): {
+		"outputPath": "results go to --out", "sharing": "nothing is uploaded", "writeLatestResults": "results go to --out", "metadata": "promptfoo's own bookkeeping",
+	},
+	reflect.TypeFor[wireEvaluate](): {"silent": "use --quiet", "table": "", "interactiveProviders": "", "showProgressBar": "use --no-progress", "isRedteam": ""},
+	reflect.TypeFor[wireCommand](): {
+		"verbose": "", "table": "", "write": "results go to --out", "share": "nothing is uploaded", "progressBar": "use --no-progress", "output": "results go to --out",
+		"tableCellMaxLength": "", "description": "", "watch": "", "noProgressBar": "", "interactiveProviders": "",
+	},
+	reflect.TypeFor[wireOptions](): {"disableConversationVar": "there is no such variable here", "runSerially": "cases do not depend on one another"},
 }
 
 // MarshalJSON makes a wireAny appear in the schema tests as its value.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"unicode/utf8"
@@ -153,11 +154,7 @@ func caseDigest(e *encoder, t *config.Test, vars []byte) ([32]byte, error) {
 	e.buf = append(append(e.buf, `,"vars":`...), vars...)
 	rest := map[string]any{}
 	if len(t.Assert) > 0 {
-		list := make([]any, len(t.Assert))
-		for i := range t.Assert {
-			list[i] = assertion(&t.Assert[i])
-		}
-		rest["assert"] = list
+		rest["assert"] = config.Contents(t.Assert)
 	}
 	if t.Threshold != nil {
 		rest["threshold"] = *t.Threshold
@@ -185,6 +182,7 @@ func caseDigest(e *encoder, t *config.Test, vars []byte) ([32]byte, error) {
 	if t.Suffix != "" {
 		rest["suffix"] = t.Suffix
 	}
+	maps.Copy(rest, t.Extras())
 	if len(rest) > 0 {
 		e.buf = append(e.buf, `,"rest":`...)
 		if err := e.object(rest); err != nil {
@@ -193,28 +191,4 @@ func caseDigest(e *encoder, t *config.Test, vars []byte) ([32]byte, error) {
 	}
 	e.buf = append(e.buf, '}')
 	return sha256.Sum256(e.buf), nil
-}
-
-// assertion returns what an assertion says, without its place.
-func assertion(a *config.Assertion) map[string]any {
-	m := map[string]any{"type": a.Type}
-	if a.Not {
-		m["not"] = true
-	}
-	if a.Value != nil {
-		m["value"] = a.Value
-	}
-	if a.Threshold != nil {
-		m["threshold"] = *a.Threshold
-	}
-	if a.Weight != nil {
-		m["weight"] = *a.Weight
-	}
-	if a.Metric != "" {
-		m["metric"] = a.Metric
-	}
-	if len(a.Config.Map) > 0 {
-		m["config"] = a.Config.Map
-	}
-	return m
 }

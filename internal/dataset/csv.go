@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -24,12 +26,15 @@ const (
 	prefix
 	suffix
 	metadata
-	metadataList // __metadata:key[]: parts between commas; \, is a comma within a part
+	metadataList      // __metadata:key[]: parts between commas; \, is a comma within a part
+	expected          // __expected, __expectedN: an assertion in one line
+	expectedThreshold // __config:__expectedN:threshold
+	metricName        // __metric: of all the row's assertions
 )
 
 type column struct {
 	kind columnKind
-	name string // of the variable or the metadata key
+	name string // of the variable or the metadata key; of an expectedThreshold the column it belongs to
 	head string // as the header has it
 }
 
@@ -41,6 +46,10 @@ type csvReader struct {
 	columns []column
 	fields  []string
 	line    int
+
+	decodeExpected func(pos config.Pos, text string) (config.Assertion, bool, error)
+	// made, when set, makes the case from the fields, and every column is a plain one.
+	made shape
 }
 
 // rowLimit ends a row that is too large, such as one with a quote that is never closed: csv.Reader
@@ -62,8 +71,8 @@ func (l *rowLimit) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func newCSV(in io.Reader, f *file, p *pass) (*csvReader, error) {
-	r := &csvReader{file: f.name, limit: &rowLimit{in: in, max: p.opts.MaxRow}}
+func newCSV(in io.Reader, f *file, p *pass, made shape) (*csvReader, error) {
+	r := &csvReader{file: f.name, made: made, limit: &rowLimit{in: in, max: p.opts.MaxRow}, decodeExpected: p.opts.DecodeExpected}
 	r.in = csv.NewReader(bufio.NewReaderSize(r.limit, 64<<10))
 	if f.format == "tsv" {
 		r.in.Comma = '\t'
@@ -79,8 +88,13 @@ func newCSV(in io.Reader, f *file, p *pass) (*csvReader, error) {
 	return r, r.header(p)
 }
 
-// promptfooColumns are the special columns that ask for something that is not done here.
-var promptfooColumns = regexp.MustCompile(`^__(expected\d*|metric|provider|providerOutput|config:.*)$`)
+var (
+	expectedColumn = regexp.MustCompile(`^__expected\d*$`)
+	// configColumn is the one form of __config columns that promptfoo takes.
+	configColumn = regexp.MustCompile(`^__config:(__expected\d*):threshold$`)
+	// promptfooColumns are the special columns that ask for something that is not done here.
+	promptfooColumns = regexp.MustCompile(`^__(provider|providerOutput|config:.*)$`)
+)
 
 func (r *csvReader) header(p *pass) error {
 	var errs config.Errors
@@ -101,6 +115,10 @@ func (r *csvReader) header(p *pass) error {
 			errs = append(errs, &config.Error{Pos: pos, Value: name, Problem: fmt.Sprintf("columns %d and %d have the same name", first, i+1), Want: "a different name for every column"})
 		}
 		seen[name] = i + 1
+		if r.made != nil {
+			r.columns = append(r.columns, c)
+			continue
+		}
 		switch key, isMeta := strings.CutPrefix(name, "__metadata:"); {
 		case isMeta:
 			c.kind = metadata
@@ -119,13 +137,24 @@ func (r *csvReader) header(p *pass) error {
 			c.kind = prefix
 		case name == "__suffix":
 			c.kind = suffix
-		case promptfooColumns.MatchString(name):
+		case p.opts.DecodeExpected != nil && expectedColumn.MatchString(name):
+			c.kind = expected
+		case p.opts.DecodeExpected != nil && configColumn.MatchString(name):
+			c.kind, c.name = expectedThreshold, configColumn.FindStringSubmatch(name)[1]
+		case p.opts.DecodeExpected != nil && name == "__metric":
+			c.kind = metricName
+		case promptfooColumns.MatchString(name), name == "__metric", expectedColumn.MatchString(name):
 			c.kind = ignored
 			if p.unsupported != nil {
 				p.unsupported(pos, "column "+name)
 			}
 		}
 		r.columns = append(r.columns, c)
+	}
+	for _, c := range r.columns {
+		if _, ok := seen[c.name]; c.kind == expectedThreshold && !ok {
+			errs = append(errs, &config.Error{Pos: r.at(), Value: c.head, Problem: "the table has no column " + c.name, Want: "the column whose assertion the threshold is for"})
+		}
 	}
 	return errs.Err()
 }
@@ -173,6 +202,7 @@ func (r *csvReader) decode(it *item) error {
 		}
 	}
 	t.Vars = make(map[string]any, len(r.columns))
+	asserts := false
 	for i, c := range r.columns {
 		v := r.fields[i]
 		if !utf8.ValidString(v) {
@@ -187,6 +217,8 @@ func (r *csvReader) decode(it *item) error {
 			if err := readThreshold(t, c, v); err != nil {
 				return err
 			}
+		case expected, expectedThreshold, metricName:
+			asserts = true
 		case prefix:
 			t.Prefix = v
 		case suffix:
@@ -201,6 +233,50 @@ func (r *csvReader) decode(it *item) error {
 				t.Metadata[c.name] = splitList(v)
 			}
 		}
+	}
+	switch {
+	case r.made != nil:
+		return r.made(t.Vars, it)
+	case asserts:
+		return r.assertions(t)
+	}
+	return nil
+}
+
+// assertions reads the columns __expected…, __config:… and __metric. An empty cell asks for nothing.
+func (r *csvReader) assertions(t *config.Test) error {
+	var metric string
+	thresholds := map[string]*float64{}
+	for i, c := range r.columns {
+		v := strings.TrimSpace(r.fields[i])
+		switch {
+		case v == "":
+		case c.kind == metricName:
+			metric = v
+		case c.kind == expectedThreshold:
+			f, err := strconv.ParseFloat(v, 64)
+			if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
+				return fieldError(t.Pos, c.head, v, "not a threshold", "a number")
+			}
+			thresholds[c.name] = &f
+		}
+	}
+	for i, c := range r.columns {
+		if c.kind != expected || strings.TrimSpace(r.fields[i]) == "" {
+			continue
+		}
+		a, ok, err := r.decodeExpected(t.Pos.At(c.head), r.fields[i])
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		a.Metric = metric
+		if own := thresholds[c.head]; own != nil {
+			a.Threshold = own
+		}
+		t.Assert = append(t.Assert, a)
 	}
 	return nil
 }

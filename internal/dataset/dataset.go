@@ -1,5 +1,7 @@
 // Package dataset turns the sources under a suite's tests: key into a stream of cases: inline
-// lists and files of JSONL, JSON, YAML, CSV and TSV, and the published files of IFEval and GSM8K.
+// lists and files of JSONL, JSON, YAML, CSV, TSV, Parquet and Arrow, the published files of IFEval
+// and GSM8K, and folders that Hugging Face's datasets exported. A file at an https address is
+// fetched once, if the suite gives its checksum, and only ever read.
 //
 // A dataset is read twice. Scan reads all of it: it checks every row, gives every case its id,
 // finds repeated ids, chooses the sample and computes the dataset's hash. Rows then reads it again
@@ -29,6 +31,9 @@ import (
 // file: 64 MiB.
 const DefaultMaxRow = 64 << 20
 
+// DefaultMaxDownload is the largest file that is fetched when Options.MaxDownload is not set: 2 GiB.
+const DefaultMaxDownload = 2 << 30
+
 // Options is what a dataset needs besides its sources. The zero value reads flat rows from files
 // relative to the working directory.
 type Options struct {
@@ -41,6 +46,10 @@ type Options struct {
 	Stdin io.Reader
 	// TempDir is where standard input is copied to; empty means the system's folder.
 	TempDir string
+	// CacheDir is where files at https addresses are kept, by their checksum; empty refuses them.
+	CacheDir string
+	// MaxDownload bounds the bytes of such a file; 0 means DefaultMaxDownload.
+	MaxDownload int64
 	// MaxRow bounds the bytes of a row; 0 means DefaultMaxRow.
 	MaxRow int
 	// MaxErrors bounds how many mistakes a scan collects before it gives up; 0 means 20.
@@ -52,8 +61,12 @@ type Options struct {
 	// DecodeTests reads a YAML file, which is a list of such test cases. It is called once a
 	// file. Nil refuses YAML files.
 	DecodeTests func(file string, data []byte) ([]config.Test, error)
+	// DecodeExpected reads an assertion written in one line, as promptfoo's CSV files have them in
+	// their __expected columns. It is called in every pass and returns ok false for an assertion
+	// that is left out. Nil makes these columns unsupported.
+	DecodeExpected func(pos config.Pos, text string) (a config.Assertion, ok bool, err error)
 	// Unsupported is told, once a scan and file, of a column that asks for something that cannot
-	// be done, such as __expected; the column is then left out. Nil makes it a mistake.
+	// be done, such as __providerOutput; the column is then left out. Nil makes it a mistake.
 	Unsupported func(pos config.Pos, what string)
 	// Progress, if set, is called from time to time during a scan with the rows and bytes read so
 	// far, and the total of bytes to read (0 when there are only inline cases).
@@ -107,6 +120,9 @@ type Dataset struct {
 func Open(sources []config.Tests, opts Options) (*Dataset, error) {
 	if opts.MaxRow <= 0 {
 		opts.MaxRow = DefaultMaxRow
+	}
+	if opts.MaxDownload <= 0 {
+		opts.MaxDownload = DefaultMaxDownload
 	}
 	if opts.MaxErrors <= 0 {
 		opts.MaxErrors = 20

@@ -66,6 +66,20 @@ func decodeTests(file string, data []byte) (out []config.Test, _ error) {
 	return out, nil
 }
 
+// decodeExpected is the real grammar; javascript stands for what cannot be run.
+func decodeExpected(pos config.Pos, text string) (config.Assertion, bool, error) {
+	a, left, err := config.ParseExpected(pos, text, config.Options{Assertion: func(name string) config.Known {
+		if name == "javascript" {
+			return config.Known{Unsupported: "no code"}
+		}
+		return config.Known{OK: true}
+	}})
+	if err == nil {
+		err = left.Err()
+	}
+	return a, true, err
+}
+
 type goldenRow struct {
 	ID          string
 	Explicit    bool           `json:",omitempty"`
@@ -140,7 +154,7 @@ func describe(t *testing.T, sources []config.Tests, dir string) string {
 	t.Helper()
 	var b strings.Builder
 	opts := Options{
-		Dir: dir, Seed: 1, DecodeTest: decodeTest, DecodeTests: decodeTests, MaxRow: 2000,
+		Dir: dir, Seed: 1, DecodeTest: decodeTest, DecodeTests: decodeTests, DecodeExpected: decodeExpected, MaxRow: 2000,
 		Unsupported: func(p config.Pos, what string) { fmt.Fprintf(&b, "unsupported: %s: %s\n", p, what) },
 	}
 	d, err := Open(sources, opts)
@@ -167,7 +181,14 @@ func describe(t *testing.T, sources []config.Tests, dir string) string {
 			Metadata: c.Metadata, Tags: c.Tags, Group: c.Group, Critical: c.Critical,
 		}
 		for _, a := range row.Test.Assert {
-			g.Assert = append(g.Assert, fmt.Sprintf("%s=%v", a.Type, a.Value))
+			text := fmt.Sprintf("%s=%v", a.Type, a.Value)
+			if a.Threshold != nil {
+				text += fmt.Sprintf(" at %v", *a.Threshold)
+			}
+			if a.Metric != "" {
+				text += " for " + a.Metric
+			}
+			g.Assert = append(g.Assert, text)
 		}
 		var line bytes.Buffer
 		enc := json.NewEncoder(&line)

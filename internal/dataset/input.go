@@ -32,12 +32,18 @@ func (s *spool) close() error {
 	return err
 }
 
-// spoolAll copies every input that needs it and has not been copied yet, and adds up the sizes.
+// spoolAll copies every input that needs it and has not been copied yet, fetches what is elsewhere,
+// and adds up the sizes.
 func (d *Dataset) spoolAll(ctx context.Context) error {
 	d.total = 0
 	for _, s := range d.sources {
 		for i := range s.files {
 			f := &s.files[i]
+			if f.remote != "" && !f.fetched() {
+				if err := d.fetch(ctx, s, f); err != nil {
+					return err
+				}
+			}
 			if f.copy && f.spool == nil {
 				sp, err := d.copyInput(ctx, s, f)
 				if err != nil {
@@ -138,6 +144,24 @@ func (f *file) open(s *source) (*input, error) {
 	return in, nil
 }
 
+// openAt opens f for reading at any place.
+func (f *file) openAt(s *source) (io.ReaderAt, *input, error) {
+	in := &input{}
+	if f.spool != nil {
+		return counting{f.spool.f, &in.read}, in, nil
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return nil, nil, openError(s.tests.Pos, s.tests.Path, f.path, err)
+	}
+	in.file = file
+	if err := f.unchanged(file); err != nil {
+		in.close()
+		return nil, nil, err
+	}
+	return counting{file, &in.read}, in, nil
+}
+
 // unchanged fails if the file was written to since Open: the two passes must see the same rows.
 func (f *file) unchanged(file *os.File) error {
 	info, err := file.Stat()
@@ -164,7 +188,7 @@ func (in *input) decode(f *file) error {
 			return &config.Error{Pos: pos, Problem: "not a gzip file", Err: err}
 		}
 		in.Reader = bufio.NewReaderSize(z, bufferSize)
-	} else if strings.HasSuffix(strings.ToLower(f.path), ".gz") {
+	} else if strings.HasSuffix(strings.ToLower(f.name), ".gz") {
 		return &config.Error{Pos: pos, Problem: "not a gzip file", Want: "gzip data, as the name says"}
 	}
 	head, err = in.Peek(3)

@@ -48,18 +48,37 @@ func (f *file) reader(s *source, p *pass) (reader, *input, error) {
 		}
 		return &listReader{tests: f.yaml}, nil, nil
 	}
-	in, err := f.open(s)
-	if err != nil {
-		return nil, nil, err
-	}
 	var rows shape
-	switch f.format {
-	case "ifeval":
+	switch {
+	case s.tests.Row != nil:
+		rows = p.madeRow(s)
+	case f.format == "ifeval":
 		rows = ifevalRow
-	case "gsm8k":
+	case f.format == "gsm8k":
 		rows = gsm8kRow
 	default:
 		rows = p.objectRow
+	}
+	if f.format == "parquet" || f.format == "arrow" {
+		at, in, err := f.openAt(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		var r reader
+		if f.format == "parquet" {
+			r, err = newParquet(at, f.size, f, rows)
+		} else {
+			r, err = newArrow(at, f.size, f, rows)
+		}
+		if err != nil {
+			in.close()
+			return nil, nil, err
+		}
+		return r, in, nil
+	}
+	in, err := f.open(s)
+	if err != nil {
+		return nil, nil, err
 	}
 	switch f.container() {
 	case "jsonl":
@@ -67,7 +86,11 @@ func (f *file) reader(s *source, p *pass) (reader, *input, error) {
 	case "json":
 		return &jsonReader{in: in.Reader, file: f.name, max: p.opts.MaxRow, line: 1, shape: rows}, in, nil
 	case "csv", "tsv":
-		r, err := newCSV(in.Reader, f, p)
+		var made shape
+		if s.tests.Row != nil {
+			made = rows
+		}
+		r, err := newCSV(in.Reader, f, p, made)
 		if err != nil {
 			in.close()
 			return nil, nil, err

@@ -170,3 +170,18 @@ func oneOf(names []string) string {
 	}
 	return "one of " + strings.Join(names, ", ") + more
 }
+
+// madeRow is the shape of a source that makes its cases itself. The row's number is counted by the
+// pass, since rows that are left out are not decoded.
+func (p *pass) madeRow(s *source) shape {
+	return func(obj map[string]any, it *item) error {
+		pos := it.test.Pos
+		t, err := s.tests.Row(pos, p.number, obj)
+		if err != nil {
+			return err
+		}
+		t.Pos.File, t.Pos.Line = pos.File, pos.Line
+		it.setTest(t)
+		return nil
+	}
+}

@@ -267,6 +267,7 @@ type pass struct {
 	ctx         context.Context
 	opts        *Options
 	rows        int
+	number      int   // of the row at hand, within its source
 	bytes       int64 // of the files finished
 	current     *int64
 	total       int64
@@ -306,6 +307,9 @@ func (p *pass) file(s *source, f *file, n *int, fn func(n int, it *item, err err
 		p.current = &in.read
 		defer func() { p.bytes += in.read; p.current = nil }()
 	}
+	if c, ok := r.(io.Closer); ok {
+		defer c.Close() // it was only read, so there is no error to report
+	}
 	for ; ; *n++ {
 		if p.rows%checkEvery == 0 {
 			if err := p.ctx.Err(); err != nil {
@@ -326,6 +330,7 @@ func (p *pass) file(s *source, f *file, n *int, fn func(n int, it *item, err err
 		if p.skip != nil && p.skip(*n) {
 			continue
 		}
+		p.number = *n
 		p.item = item{test: config.Test{Pos: r.at()}}
 		err = r.decode(&p.item)
 		if err == nil {

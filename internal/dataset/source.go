@@ -30,16 +30,18 @@ type file struct {
 	format string
 	spool  *spool // set once the content has been copied
 	copy   bool   // it can be read only once, so it must be copied
+	remote string // the address of a file that must be fetched first; path is then where it goes
 	size   int64
 	mtime  time.Time
 	yaml   []config.Test // of a YAML file, once it has been read
 }
 
 // The formats by name. auto is by extension.
-var formats = []string{"auto", "jsonl", "json", "yaml", "csv", "tsv", "ifeval", "gsm8k"}
+var formats = []string{"auto", "jsonl", "json", "yaml", "csv", "tsv", "parquet", "arrow", "hf", "ifeval", "gsm8k"}
 
 var extensions = map[string]string{
 	".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".csv": "csv", ".tsv": "tsv",
+	".parquet": "parquet", ".arrow": "arrow",
 }
 
 func newSource(t config.Tests, opts Options) (*source, error) {
@@ -70,21 +72,57 @@ func newSource(t config.Tests, opts Options) (*source, error) {
 		s.files = []file{f}
 		return s, nil
 	}
+	if isAddress(path) {
+		f, err := newRemote(t, path, opts)
+		if err != nil {
+			return nil, err
+		}
+		s.files = []file{f}
+		return s, nil
+	}
+	if t.SHA256 != "" {
+		return nil, &config.Error{Pos: t.Pos.At("sha256"), Value: t.SHA256, Problem: "a checksum is for a file at an https address", Want: "no sha256 for a local file"}
+	}
+	for _, path := range append([]string{path}, t.Files...) {
+		if err := s.add(t, path, opts); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// add resolves one path of the source.
+func (s *source) add(t config.Tests, path string, opts Options) error {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(opts.Dir, path)
 	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		files, err := folder(t, path)
+		s.files = append(s.files, files...)
+		return err
+	}
+	if t.Split != "" || t.Format == "hf" {
+		key, value := "split", t.Split
+		if value == "" {
+			key, value = "format", t.Format
+		}
+		if _, err := os.Stat(path); err != nil {
+			return openError(t.Pos, t.Path, path, err)
+		}
+		return &config.Error{Pos: t.Pos.At(key), Value: value, Problem: path + " is not a folder", Want: "the folder of an exported dataset"}
+	}
 	paths, err := expand(t, path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, p := range paths {
 		f, err := statFile(t, p)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.files = append(s.files, f)
 	}
-	return s, nil
+	return nil
 }
 
 // expand resolves a glob; a path that exists as it is written is not taken for one.
@@ -122,17 +160,23 @@ func statFile(t config.Tests, path string) (file, error) {
 	}
 	f.copy = !info.Mode().IsRegular()
 	f.size, f.mtime = info.Size(), info.ModTime()
-	if f.format == "" || f.format == "auto" {
-		ext := strings.ToLower(filepath.Ext(strings.TrimSuffix(strings.ToLower(path), ".gz")))
-		f.format = extensions[ext]
-		if f.format == "" {
-			return f, &config.Error{
-				Pos: pos, Value: t.Path, Problem: "the format cannot be told from the extension " + fmt.Sprintf("%q", ext),
-				Want: ".jsonl, .ndjson, .json, .yaml, .yml, .csv or .tsv, each also with .gz", Hint: "set format: to one of " + strings.Join(formats[1:], ", "),
-			}
+	return f, f.guess(t)
+}
+
+// guess finds the format by the extension when none is named.
+func (f *file) guess(t config.Tests) error {
+	if f.format != "" && f.format != "auto" {
+		return nil
+	}
+	ext := strings.ToLower(filepath.Ext(strings.TrimSuffix(strings.ToLower(f.name), ".gz")))
+	f.format = extensions[ext]
+	if f.format == "" {
+		return &config.Error{
+			Pos: t.Pos, Value: t.Path, Problem: "the format cannot be told from the extension " + fmt.Sprintf("%q", ext),
+			Want: ".jsonl, .ndjson, .json, .yaml, .yml, .csv or .tsv, each also with .gz, .parquet or .arrow", Hint: "set format: to one of " + strings.Join(formats[1:], ", "),
 		}
 	}
-	return f, nil
+	return nil
 }
 
 func openError(pos config.Pos, value, path string, err error) error {
@@ -164,7 +208,7 @@ func (f *file) container() string {
 	if f.format != "ifeval" && f.format != "gsm8k" {
 		return f.format
 	}
-	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(f.path), ".gz"), ".json") {
+	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(f.name), ".gz"), ".json") {
 		return "json"
 	}
 	return "jsonl"

@@ -22,12 +22,29 @@ type reading struct {
 
 // decide answers one rule in one scope.
 func (s *scope) decide(r Rule) verdict.Decision {
-	d := verdict.Decision{Metric: r.Metric, Want: r.Text, Snapshot: s.label}
-	s.answer(r, &d)
+	d := verdict.Decision{Metric: r.Name(), Want: r.Text, Snapshot: s.label}
+	if r.Tag == "" {
+		s.answer(r, &d)
+	} else {
+		s.answerTag(r, &d)
+	}
 	if s.label != "" {
 		d.Reason = s.label + ": " + d.Reason
 	}
 	return d
+}
+
+// answerTag answers a rule for the cases that have a tag. Their metrics count what was planned for
+// them and not run as missing, so that the run as a whole says no more about them.
+func (s *scope) answerTag(r Rule, d *verdict.Decision) {
+	metrics, ok := s.tags[r.Tag]
+	if !ok {
+		d.Reason = fmt.Sprintf("no case has the tag %q", r.Tag)
+		return
+	}
+	part := scope{metrics: metrics, facts: &Facts{Metrics: metrics}, accepted: s.accepted}
+	part.answer(r, d)
+	d.Reason = fmt.Sprintf("tag %s: %s", r.Tag, d.Reason)
 }
 
 func (s *scope) answer(r Rule, d *verdict.Decision) {
@@ -153,6 +170,9 @@ func bounds(m record.Metric) (low, high float64, ok bool) {
 
 func readInterval(stat Stat, m record.Metric) (x reading, why string) {
 	x.interval = true
+	if m.Kind == "derived" {
+		return x, "it is computed from other metrics, and has no interval"
+	}
 	if m.Low == nil || m.High == nil || !stats.Finite(*m.Low) || !stats.Finite(*m.High) {
 		if m.Clusters < 2 {
 			return x, fmt.Sprintf("an interval needs at least 2 independent cases, and there %s %d", word(m.Clusters, "is", "are"), m.Clusters)
@@ -202,6 +222,8 @@ func readSum(stat Stat, m record.Metric) (x reading, why string) {
 		return x, "only rates and ratios have one; total is the sum of all values"
 	case m.Kind == "corpus":
 		return x, "a corpus metric is not a sum of values"
+	case m.Kind == "derived":
+		return x, "a derived metric is not a sum of values"
 	case m.Count != nil:
 		x.value = *m.Count
 	default:

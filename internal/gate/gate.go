@@ -23,6 +23,8 @@ type Facts struct {
 	Summary record.Summary
 	// Metrics of the whole run.
 	Metrics map[string]record.Metric
+	// Tags has the metrics of the cases that have a tag.
+	Tags map[string]map[string]record.Metric
 	// Snapshots has the metrics of each snapshot when the run has several; every rule must then
 	// hold for each of them.
 	Snapshots []Snapshot
@@ -32,6 +34,7 @@ type Facts struct {
 type Snapshot struct {
 	Label   string
 	Metrics map[string]record.Metric
+	Tags    map[string]map[string]record.Metric
 }
 
 // Decide checks a run. Without rules every sample must pass. Whatever the rules say, a critical
@@ -69,6 +72,7 @@ func Decide(rules []Rule, f Facts) record.Gate {
 type scope struct {
 	label   string // empty for the whole run
 	metrics map[string]record.Metric
+	tags    map[string]map[string]record.Metric
 	facts   *Facts
 	// accepted is the strictest error_rate rule that passed: the share of observations it lets be
 	// missing. nil when there is none.
@@ -77,11 +81,11 @@ type scope struct {
 
 func (f *Facts) scopes() []scope {
 	if len(f.Snapshots) < 2 {
-		return []scope{{metrics: f.Metrics, facts: f}}
+		return []scope{{metrics: f.Metrics, tags: f.Tags, facts: f}}
 	}
 	out := make([]scope, len(f.Snapshots))
 	for i, s := range f.Snapshots {
-		out[i] = scope{label: s.Label, metrics: s.Metrics, facts: f}
+		out[i] = scope{label: s.Label, metrics: s.Metrics, tags: s.Tags, facts: f}
 		if s.Label == "" {
 			out[i].label = fmt.Sprintf("snapshot %d", i+1)
 		}
@@ -92,7 +96,7 @@ func (f *Facts) scopes() []scope {
 // acceptErrors finds the strictest error_rate rule that passes.
 func (s *scope) acceptErrors(rules []Rule) {
 	for _, r := range rules {
-		if r.Metric != record.MetricErrorRate || r.Op != LessEqual && r.Op != Less || r.Stat != Mean && r.Stat != High {
+		if r.Metric != record.MetricErrorRate || r.Tag != "" || r.Op != LessEqual && r.Op != Less || r.Stat != Mean && r.Stat != High {
 			continue
 		}
 		if s.decide(r).Verdict == verdict.Pass && (s.accepted == nil || r.Bar < s.accepted.Bar) {

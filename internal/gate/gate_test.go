@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/stats"
 	"github.com/telltale-llm/telltale/internal/verdict"
@@ -317,4 +318,45 @@ func TestReasonsTellNumbersApart(t *testing.T) {
 	f(0, 0.5, "0.0000")
 	f(1234567, 1, "1234567")
 	f(0.00123456, 1, "0.0012346")
+}
+
+func TestTagRules(t *testing.T) {
+	rate := func(passed, n, missing float64) record.Metric {
+		mean := passed / n
+		return record.Metric{Kind: "rate", Mean: &mean, N: int(n), Count: &passed, Clusters: int(n), Missing: int(missing),
+			Least: new(passed / (n + missing)), Most: new((passed + missing) / (n + missing))}
+	}
+	facts := Facts{
+		Summary: record.Summary{Planned: 20, Finished: 20, Passed: 18, Failed: 2},
+		Metrics: map[string]record.Metric{"pass_rate": rate(18, 20, 0)},
+		Tags: map[string]map[string]record.Metric{
+			"safety": {"pass_rate": rate(5, 5, 0), "quality": {Kind: "derived", Mean: new(0.5), N: 5, Clusters: 5}},
+			"cut":    {"pass_rate": rate(5, 5, 1)},
+		},
+	}
+	f := func(metric, expr string, want verdict.Verdict, reason string) {
+		t.Helper()
+		r, err := Parse(config.Check{Metric: metric, Expr: expr})
+		if err != nil {
+			t.Errorf("%s: %v", metric, err)
+			return
+		}
+		d := Decide([]Rule{r}, facts).Checks[0]
+		if d.Verdict != want || !strings.Contains(d.Reason, reason) || d.Metric != metric {
+			t.Errorf("%s %s: %v %q of %s, want %v %q", metric, expr, d.Verdict, d.Reason, d.Metric, want, reason)
+		}
+	}
+	f("pass_rate", ">= 0.95", verdict.Fail, "18/20")
+	f("pass_rate[tag=safety]", ">= 0.95", verdict.Pass, "tag safety: pass_rate")
+	f("pass_rate[tag=cut]", ">= 0.95", verdict.Undecided, "tag cut")
+	f("pass_rate[tag=nope]", ">= 0.95", verdict.Undecided, `no case has the tag "nope"`)
+	f("bleu[tag=safety]", ">= 0.95", verdict.Undecided, "bleu")
+	f("quality[tag=safety]", "low >= 0.2", verdict.Undecided, "no interval")
+	f("quality[tag=safety]", "total >= 0.2", verdict.Undecided, "not a sum")
+	f("quality[tag=safety]", ">= 0.2", verdict.Pass, "quality")
+	for _, bad := range []string{"pass_rate[tag=]", "pass_rate[safety]", "pass_rate[tag=a", "pass_rate]", "[tag=a]"} {
+		if _, err := Parse(config.Check{Metric: bad, Expr: ">= 0.5"}); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
 }

@@ -19,7 +19,7 @@ import (
 //	unit   = "%" | "s" | "ms" | "usd" | "$"
 //	digits = "0" … "9" { "0" … "9" }
 //
-// Space may stand between the parts. "mean" is meant when no stat is given.
+// The metric may be followed by [tag=NAME]. Space may stand between the parts. "mean" is meant when no stat is given.
 
 // Stat is the number of a metric that a rule looks at.
 type Stat string
@@ -64,8 +64,10 @@ const (
 type Rule struct {
 	Pos    config.Pos
 	Metric string
-	Stat   Stat
-	Op     Op
+	// Tag restricts the rule to the cases that have it; empty means all.
+	Tag  string
+	Stat Stat
+	Op   Op
 	// Bar is in the metric's own unit: percent have become shares and ms seconds.
 	Bar float64
 	// Unit is the one the bar was written in: %, s, usd, or empty for none.
@@ -81,11 +83,37 @@ const grammar = `an operator (>=, >, <=, <, ==) and a number, such as ">= 0.95",
 // easier to meet the less is known.
 func Parse(c config.Check) (Rule, error) {
 	r := Rule{Pos: c.Pos, Metric: strings.TrimSpace(c.Metric), Stat: Mean, Text: strings.TrimSpace(c.Expr)}
+	if e := r.parseTag(); e != nil {
+		e.Pos, e.Value = c.Pos, c.Metric
+		return Rule{}, e
+	}
 	if e := r.parse(); e != nil {
 		e.Pos, e.Value = c.Pos, c.Expr
 		return Rule{}, e
 	}
 	return r, nil
+}
+
+// parseTag takes METRIC[tag=NAME] apart.
+func (r *Rule) parseTag() *config.Error {
+	rest, closed := strings.CutSuffix(r.Metric, "]")
+	metric, tag, has := strings.Cut(rest, "[tag=")
+	switch tag = strings.TrimSpace(tag); {
+	case !has && !closed:
+		return nil
+	case !has || !closed || tag == "" || strings.ContainsAny(tag, "[]"):
+		return &config.Error{Problem: "not a metric and a tag", Want: "METRIC[tag=NAME], such as pass_rate[tag=safety]"}
+	}
+	r.Metric, r.Tag = strings.TrimSpace(metric), tag
+	return nil
+}
+
+// Name is the metric as written, with its tag.
+func (r *Rule) Name() string {
+	if r.Tag == "" {
+		return r.Metric
+	}
+	return r.Metric + "[tag=" + r.Tag + "]"
 }
 
 func (r *Rule) parse() *config.Error {

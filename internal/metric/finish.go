@@ -30,6 +30,7 @@ func (a *Aggregator) Finish(p Plan) (Result, error) {
 	} else {
 		r.Metrics = a.metrics(found, a.parts[0], planned-a.parts[0].samples)
 	}
+	a.finishTags(p, &r)
 	r.Summary = a.summary.finish(planned, p.Critical)
 	r.Problems = found.list()
 	return r, nil

@@ -24,6 +24,7 @@ const (
 	maxMetrics  = 1000 // distinct metric names of scorers
 	maxProblems = 50   // distinct problems reported
 	maxCritical = 100  // critical cases listed by name
+	maxTags     = 100  // tags that get metrics of their own
 )
 
 // Options says what to expect of the samples.
@@ -39,6 +40,8 @@ type Options struct {
 	// Bounded says that a mean metric's values always lie within 0 to 1, so that what is missing
 	// can be bounded. nil means that none of the scorers' means do.
 	Bounded func(metric string) bool
+	// Tags are tags that get metrics of their own before any others.
+	Tags []string
 	// Signatures holds the recipes behind each metric or score name. A name that is not found
 	// takes the recipes of the scores that feed it.
 	Signatures map[string][]string
@@ -60,6 +63,8 @@ type Plan struct {
 	Samples []int
 	// Critical is the number of planned samples of critical cases.
 	Critical int
+	// Tags is the number of planned samples of each snapshot whose case has the tag.
+	Tags map[string]int
 }
 
 // Result is the account of a run.
@@ -68,7 +73,11 @@ type Result struct {
 	Metrics map[string]record.Metric
 	// Snapshots holds the metrics of each snapshot, by its index.
 	Snapshots []map[string]record.Metric
-	Summary   record.Summary
+	// Tags holds the metrics of the samples whose case has the tag, at most 100 tags; SnapshotTags
+	// those of each snapshot.
+	Tags         map[string]map[string]record.Metric
+	SnapshotTags []map[string]map[string]record.Metric
+	Summary      record.Summary
 	// Problems are observations that could not be used, one sentence for each kind.
 	Problems []string
 }
@@ -90,6 +99,9 @@ type Aggregator struct {
 	groups  map[string]int
 	whole   *scope // nil for a single snapshot, whose scope then is the whole
 	parts   []*scope
+	tags    map[string]*slice
+	// at holds the scopes of the sample at hand.
+	at []*scope
 
 	seq      int // samples seen
 	caseID   string
@@ -117,6 +129,10 @@ func New(o Options) (*Aggregator, error) {
 		names:  map[string]int{},
 		owners: map[string]int{},
 		groups: map[string]int{},
+		tags:   map[string]*slice{},
+	}
+	for _, tag := range o.Tags {
+		a.slice(tag)
 	}
 	for range o.Snapshots {
 		a.parts = append(a.parts, newScope())
@@ -155,9 +171,10 @@ func (a *Aggregator) Add(o Observation) error {
 	}
 	v := Verdict(s)
 	a.summary.add(s, v)
-	a.eachScope(o.Snapshot, func(sc *scope) { a.builtins(sc, c, s, v) })
+	a.enter(o.Snapshot, s.Tags)
+	a.eachScope(func(sc *scope) { a.builtins(sc, c, s, v) })
 	for i := range s.Scores {
-		if err := a.score(o.Snapshot, c, &s.Scores[i]); err != nil {
+		if err := a.score(c, &s.Scores[i]); err != nil {
 			return err
 		}
 	}
@@ -172,15 +189,27 @@ func Verdict(s *record.Sample) verdict.Verdict {
 	return s.Verdict
 }
 
-func (a *Aggregator) eachScope(snapshot int, f func(*scope)) {
-	f(a.parts[snapshot])
-	if a.whole != nil {
-		f(a.whole)
+func (a *Aggregator) eachScope(f func(*scope)) {
+	for _, sc := range a.at {
+		f(sc)
 	}
 }
 
+// setType is the type of a score whose parts are scores in their own right.
+const setType = "assert-set"
+
 // score adds one score's measures, or counts what it did not give as missing.
-func (a *Aggregator) score(snapshot int, c cluster, s *record.Score) error {
+func (a *Aggregator) score(c cluster, s *record.Score) error {
+	if strings.TrimPrefix(s.Type, "not-") == setType {
+		for i := range s.Scores {
+			if err := a.score(c, &s.Scores[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := a.judging(c, s); err != nil {
+		return err
+	}
 	owner, err := a.owner(s.Name)
 	if err != nil {
 		return err
@@ -189,30 +218,44 @@ func (a *Aggregator) score(snapshot int, c cluster, s *record.Score) error {
 		if s.Error == "" {
 			a.problems.add(s.Name, "scores had neither a value nor an error", "case "+a.caseID)
 		}
-		a.eachScope(snapshot, func(sc *scope) { sc.miss(owner, 1) })
+		a.eachScope(func(sc *scope) { sc.miss(owner, 1) })
 		return nil
 	}
 	if len(s.Measures) == 0 {
-		return a.measure(snapshot, c, owner, &record.Measure{Metric: s.Name, Value: *s.Value})
+		return a.measure(c, owner, &record.Measure{Metric: s.Name, Value: *s.Value})
 	}
 	for i := range s.Measures {
-		if err := a.measure(snapshot, c, owner, &s.Measures[i]); err != nil {
+		if err := a.measure(c, owner, &s.Measures[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *Aggregator) measure(snapshot int, c cluster, owner int, m *record.Measure) error {
+// invalidSuffix makes the name of the share of a judge's answers that were no verdict.
+const invalidSuffix = ".invalid"
+
+// judging adds a judge's answers, also those of a score that became an error.
+func (a *Aggregator) judging(c cluster, s *record.Score) error {
+	if s.Judge == nil || s.Judge.Calls <= 0 {
+		return nil
+	}
+	owner, err := a.owner(s.Name + invalidSuffix)
+	if err != nil {
+		return err
+	}
+	return a.measure(c, owner, &record.Measure{Metric: s.Name + invalidSuffix, Kind: kindRatio, Value: float64(s.Judge.Invalid), Weight: float64(s.Judge.Calls)})
+}
+
+func (a *Aggregator) measure(c cluster, owner int, m *record.Measure) error {
 	id, err := a.define(m, owner)
 	if err != nil {
 		return err
 	}
 	d := &a.defs[id]
 	why := d.accept(m)
-	a.addTo(a.parts[snapshot], id, c, m, &why)
-	if a.whole != nil {
-		a.addTo(a.whole, id, c, m, &why)
+	for _, sc := range a.at {
+		a.addTo(sc, id, c, m, &why)
 	}
 	if why != "" {
 		a.problems.add(d.name, why, "case "+a.caseID)
@@ -241,7 +284,7 @@ func (a *Aggregator) absent(o Observation, v verdict.Verdict) error {
 	if expect == nil {
 		// Nobody knows what this sample was to be scored on: it is missing everywhere.
 		if len(scores) == 0 && v == verdict.Error {
-			a.eachScope(o.Snapshot, func(sc *scope) { sc.unknown++ })
+			a.eachScope(func(sc *scope) { sc.unknown++ })
 		}
 		return nil
 	}
@@ -274,7 +317,7 @@ func (a *Aggregator) absent(o Observation, v verdict.Verdict) error {
 		if err != nil {
 			return err
 		}
-		a.eachScope(o.Snapshot, func(sc *scope) { sc.miss(owner, want-have) })
+		a.eachScope(func(sc *scope) { sc.miss(owner, want-have) })
 	}
 	return nil
 }
@@ -348,7 +391,11 @@ func (a *Aggregator) signature(key string, owners []int) string {
 	sigs := a.opts.Signatures[key]
 	if len(sigs) == 0 {
 		for _, o := range owners {
-			sigs = append(sigs, a.opts.Signatures[a.ownerOf[o]]...)
+			name := a.ownerOf[o]
+			if a.opts.Signatures[name] == nil {
+				name = strings.TrimSuffix(name, invalidSuffix)
+			}
+			sigs = append(sigs, a.opts.Signatures[name]...)
 		}
 	}
 	set := map[string]bool{}

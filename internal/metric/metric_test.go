@@ -564,8 +564,8 @@ func TestCritical(t *testing.T) {
 func TestErrorReasons(t *testing.T) {
 	f := func(message, want string) {
 		t.Helper()
-		if got := reason(message); got != want {
-			t.Errorf("reason(%q) = %q, want %q", message, got, want)
+		if got := Reason(message); got != want {
+			t.Errorf("Reason(%q) = %q, want %q", message, got, want)
 		}
 	}
 	f("", "scorer")

@@ -18,7 +18,7 @@ const (
 // summary counts samples by verdict and totals what they used.
 type summary struct {
 	record.Summary
-	cost                         stats.Sum
+	cost, judging                stats.Sum
 	criticalSeen, criticalPassed int
 }
 
@@ -34,7 +34,7 @@ func (s *summary) add(sample *record.Sample, v verdict.Verdict) {
 		if s.Errors == nil {
 			s.Errors = map[string]int{}
 		}
-		s.Errors[reason(sample.Error)]++
+		s.Errors[Reason(sample.Error)]++
 	default:
 		s.Undecided++
 	}
@@ -53,8 +53,36 @@ func (s *summary) add(sample *record.Sample, v verdict.Verdict) {
 	} else {
 		s.Unpriced++
 	}
+	for i := range sample.Scores {
+		s.judge(&sample.Scores[i])
+	}
 	if sample.Critical {
 		s.critical(sample.Case, v)
+	}
+}
+
+// judge adds what a score took. A composite's is that of its parts.
+func (s *summary) judge(score *record.Score) {
+	for i := range score.Scores {
+		s.judge(&score.Scores[i])
+	}
+	if len(score.Scores) > 0 {
+		return
+	}
+	if c, ok := number(score.Cost); ok {
+		s.judging.Add(c)
+	}
+	if u := score.Usage; u != nil {
+		s.JudgeTokens.Prompt += u.Prompt
+		s.JudgeTokens.Completion += u.Completion
+		s.JudgeTokens.Total += u.Total
+		s.JudgeTokens.Cached += u.Cached
+		s.JudgeTokens.Reasoning += u.Reasoning
+	}
+	if j := score.Judge; j != nil {
+		s.JudgeCalls += j.Calls
+		s.JudgeInvalid += j.Invalid
+		s.JudgeUnpriced += j.Unpriced
 	}
 }
 
@@ -76,6 +104,7 @@ func (s *summary) finish(planned, critical int) record.Summary {
 	out := s.Summary
 	out.Planned = planned
 	out.Cost = s.cost.Value()
+	out.JudgeCost = s.judging.Value()
 	out.CriticalUnproved = max(critical, s.criticalSeen) - s.criticalPassed
 	out.CriticalFailed = append([]string(nil), s.CriticalFailed...)
 	if s.Errors != nil {
@@ -87,9 +116,9 @@ func (s *summary) finish(planned, critical int) record.Summary {
 	return out
 }
 
-// reason returns the bounded label of a sample's error: the record.FailureKind that a
+// Reason returns the bounded label of a sample's error: the record.FailureKind that a
 // record.Failure's message starts with.
-func reason(message string) string {
+func Reason(message string) string {
 	if message == "" {
 		return reasonScorer
 	}

@@ -116,6 +116,60 @@ func (l *Logprobs) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// CheckLikelihoods says what is wrong with likelihoods that were written down, or nil.
+func CheckLikelihoods(list []record.Likelihood) error {
+	for i, l := range list {
+		switch {
+		case l.Text == "":
+			return fmt.Errorf("likelihoods[%d]: want text, logprob and tokens", i)
+		case math.IsNaN(l.Logprob) || l.Logprob > 0:
+			return fmt.Errorf("likelihoods[%d]: %g is not the logarithm of a probability", i, l.Logprob)
+		case l.Tokens < 1:
+			return fmt.Errorf("likelihoods[%d]: %d is not a number of tokens", i, l.Tokens)
+		}
+	}
+	return nil
+}
+
+// ToolCalls is a list of the calls that a model asks for, in telltale's own shape or in that of
+// OpenAI's chat API. Arguments may be their JSON text or the object itself.
+type ToolCalls []record.ToolCall
+
+// UnmarshalJSON reads either shape.
+func (l *ToolCalls) UnmarshalJSON(b []byte) error {
+	type call struct {
+		Name      string          `json:"name"`
+		Arguments json.RawMessage `json:"arguments"`
+	}
+	var list []struct {
+		call
+		ID       string `json:"id"`
+		Function *call  `json:"function"`
+	}
+	if err := json.Unmarshal(b, &list); err != nil {
+		return err
+	}
+	*l = make(ToolCalls, 0, len(list))
+	for i, c := range list {
+		f := c.call
+		if c.Function != nil {
+			f = *c.Function
+		}
+		if f.Name == "" {
+			return fmt.Errorf("tool_calls[%d]: want name and arguments", i)
+		}
+		out := record.ToolCall{ID: c.ID, Name: f.Name}
+		if len(f.Arguments) > 0 {
+			var err error
+			if out.Arguments, err = Text(f.Arguments); err != nil {
+				return fmt.Errorf("tool_calls[%d]: %w", i, err)
+			}
+		}
+		*l = append(*l, out)
+	}
+	return nil
+}
+
 // Text is a JSON value as an answer's text: a string as it is, anything else as compact JSON.
 func Text(raw []byte) (string, error) {
 	raw = bytes.TrimSpace(raw)

@@ -34,6 +34,10 @@ func TestBuiltinPrices(t *testing.T) {
 	f("gpt-4-0613", 30)
 	f("gpt-3.5-turbo-1106", 1)
 	f("gpt-5-mini", 0.25)
+	f("claude-sonnet-4-20250514", 3)
+	f("claude-opus-4-5-20251101", 5)
+	f("gemini-2.5-flash", 0.3)
+	f("claude-sonnet-9", -1)
 	// What only starts like a known model has a price of its own, which is not known.
 	f("gpt-5.9", -1)
 	f("gpt-4o-audio-preview", -1)

@@ -67,3 +67,12 @@ func Interrupted(ctx context.Context) *record.Failure {
 	}
 	return &record.Failure{Kind: kind, Err: context.Cause(ctx)}
 }
+
+// NoLikelihoods is the failure of a provider that cannot give the likelihood of a given text, nil when
+// none is asked for.
+func NoLikelihoods(id string, req *record.Request) *record.Failure {
+	if len(req.Continuations) == 0 && !req.ScorePrompt {
+		return nil
+	}
+	return &record.Failure{Kind: record.BadRequest, Message: id + " cannot give the likelihood of a given text: that takes completions with echo, as openai:completion:MODEL (vllm:completion:MODEL, …) has them, or a recorded file"}
+}

@@ -72,6 +72,22 @@ func TestLogprobs(t *testing.T) {
 	bad(`3`)
 }
 
+func TestToolCalls(t *testing.T) {
+	f := func(in string, want ToolCalls) {
+		t.Helper()
+		var l ToolCalls
+		if err := json.Unmarshal([]byte(in), &l); (err == nil) != (want != nil) || want != nil && !reflect.DeepEqual(l, want) {
+			t.Errorf("%s: got %+v, %v; want %+v", in, l, err, want)
+		}
+	}
+	want := ToolCalls{{ID: "1", Name: "f", Arguments: `{"a":1}`}}
+	f(`[{"id":"1","name":"f","arguments":{"a": 1}}]`, want)
+	f(`[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]`, want)
+	f(`[]`, ToolCalls{})
+	f(`[{"id":"1"}]`, nil)
+	f(`{}`, nil)
+}
+
 func TestText(t *testing.T) {
 	f := func(in, want string) {
 		t.Helper()

@@ -50,15 +50,49 @@ type TokenLogprob struct {
 	Top     map[string]float64 `json:"top,omitempty"`
 }
 
+// ToolCall is a call of a function that a model asks for.
+type ToolCall struct {
+	ID        string `json:"id,omitempty"`
+	Name      string `json:"name"`
+	Arguments string `json:"arguments"` // as the model wrote them: meant to be a JSON object
+}
+
+// Likelihood is the log-likelihood of one text after a prompt.
+type Likelihood struct {
+	Text    string  `json:"text"`
+	Logprob float64 `json:"logprob"` // natural logarithm, summed over the text's tokens
+	Tokens  int     `json:"tokens"`
+	// Greedy says that each token of the text was the most likely one.
+	Greedy bool `json:"greedy,omitempty"`
+}
+
+// Turn is an earlier exchange of a conversation: what was said and what was answered. How the answer
+// was judged is in the sample's scores with that turn's number.
+type Turn struct {
+	User      string     `json:"user"`
+	Output    string     `json:"output"`
+	ToolCalls []ToolCall `json:"tool_calls,omitempty"`
+}
+
 // Response is a provider's answer to one request.
 type Response struct {
-	Output       string
+	Output string
+	// Value is what a transform made of the output when that is not a text; Output is then its JSON.
+	Value        any    `json:"-"`
 	FinishReason string // the provider's word: stop, length, content_filter, tool_calls…
 	Refusal      string // the provider's own refusal field, if any
 	Model        string // the model that served, as reported
 	Fingerprint  string // the served system fingerprint, as reported
 	Logprobs     []TokenLogprob
-	Usage        Usage
+	// PromptLogprobs are those of the prompt's tokens, when Request.ScorePrompt asked for them. The
+	// first token has no log-probability and is left out.
+	PromptLogprobs []TokenLogprob
+	// Likelihoods answer Request.Continuations, in their order.
+	Likelihoods []Likelihood
+	ToolCalls   []ToolCall
+	// Turns are the earlier turns of a conversation, of which Output is the last answer.
+	Turns []Turn
+	Usage Usage
 	// Cost in US dollars; nil when the price is not known.
 	Cost *float64
 	// Latency from the first byte sent to the last byte received; 0 when not measured.
@@ -105,6 +139,24 @@ type Score struct {
 	// Weight of this score in the case's weighted average; nil means 1. A score of weight 0 never fails a sample.
 	Weight   *float64  `json:"weight,omitempty"`
 	Measures []Measure `json:"measures,omitempty"`
+	// Cost and Usage are what the judging itself took, such as the calls of a judge model.
+	Cost  *float64 `json:"cost,omitempty"`
+	Usage *Usage   `json:"usage,omitempty"`
+	// Judge counts the calls of a judge model; nil when there was none.
+	Judge *Judging `json:"judge,omitempty"`
+	// Scores are the parts of a composite score.
+	Scores []Score `json:"scores,omitempty"`
+	// Turn is the earlier turn of a conversation whose answer was judged, from 1; 0 is the last answer.
+	Turn int `json:"turn,omitempty"`
+}
+
+// Judging counts what a judge model was asked for one score.
+type Judging struct {
+	Calls int `json:"calls"`
+	// Invalid counts answers that were no verdict: not readable, or outside the scale.
+	Invalid int `json:"invalid,omitempty"`
+	// Unpriced counts calls that used tokens and whose price is not known.
+	Unpriced int `json:"unpriced,omitempty"`
 }
 
 // Sample is one answer to one case, scored: case × prompt × provider × repeat.
@@ -121,14 +173,20 @@ type Sample struct {
 	Prompt      string         `json:"prompt"`
 	Seed        int64          `json:"seed"`
 	// Input is what was sent.
-	Input        []Message       `json:"input,omitempty"`
-	Output       string          `json:"output"`
-	FinishReason string          `json:"finish_reason,omitempty"`
-	Refusal      string          `json:"refusal,omitempty"`
-	Model        string          `json:"model,omitempty"`
-	Fingerprint  string          `json:"fingerprint,omitempty"`
-	Logprobs     []TokenLogprob  `json:"logprobs,omitempty"`
-	Verdict      verdict.Verdict `json:"verdict"`
+	Input  []Message `json:"input,omitempty"`
+	Output string    `json:"output"`
+	// Raw is the model's own output where a transform made Output from it.
+	Raw            string          `json:"raw,omitempty"`
+	FinishReason   string          `json:"finish_reason,omitempty"`
+	Refusal        string          `json:"refusal,omitempty"`
+	Model          string          `json:"model,omitempty"`
+	Fingerprint    string          `json:"fingerprint,omitempty"`
+	Logprobs       []TokenLogprob  `json:"logprobs,omitempty"`
+	PromptLogprobs []TokenLogprob  `json:"prompt_logprobs,omitempty"`
+	Likelihoods    []Likelihood    `json:"likelihoods,omitempty"`
+	ToolCalls      []ToolCall      `json:"tool_calls,omitempty"`
+	Turns          []Turn          `json:"turns,omitempty"`
+	Verdict        verdict.Verdict `json:"verdict"`
 	// Score is the weighted average of the judged scores, 0 to 1; nil when nothing was judged.
 	Score   *float64 `json:"score,omitempty"`
 	Scores  []Score  `json:"scores"`

@@ -18,6 +18,13 @@ type Request struct {
 	// from a new request.
 	Attempt int
 	Seed    int64
+	// Continuations asks for the log-likelihood of each of these texts after the prompt, instead of
+	// an answer. A provider that cannot give it answers with a BadRequest failure that says so.
+	Continuations []string
+	// ScorePrompt asks for the log-probabilities of the prompt's own tokens (completions with echo).
+	ScorePrompt bool
+	// JSON asks for an answer that is one JSON object, of a provider that can be told so.
+	JSON bool
 	// Stream asks for a streamed answer, so that the time to first token is measured.
 	Stream bool
 }

@@ -22,9 +22,11 @@ type Run struct {
 	Metrics   map[string]Metric `json:"metrics"`
 	// BySnapshot holds the metrics of each snapshot by its id, when the run has more than one.
 	BySnapshot map[string]map[string]Metric `json:"by_snapshot,omitempty"`
-	Gate       Gate                         `json:"gate"`
-	Warnings   []string                     `json:"warnings,omitempty"`
-	Times      Times                        `json:"times"`
+	// ByTag holds the metrics of the samples whose case has a tag, at most 100 tags, over all snapshots.
+	ByTag    map[string]map[string]Metric `json:"by_tag,omitempty"`
+	Gate     Gate                         `json:"gate"`
+	Warnings []string                     `json:"warnings,omitempty"`
+	Times    Times                        `json:"times"`
 }
 
 // SuiteRef names the suite file and the hash of its resolved content.
@@ -57,6 +59,14 @@ type Summary struct {
 	// Cost in US dollars of the samples whose price is known; Unpriced counts the others.
 	Cost     float64 `json:"cost"`
 	Unpriced int     `json:"unpriced,omitempty"`
+	// JudgeCost, JudgeTokens and JudgeCalls are what judging took, besides Cost and Tokens: the calls of
+	// judge models, and the tokens of embedders. JudgeInvalid counts calls whose answer was no verdict,
+	// JudgeUnpriced those whose price is not known.
+	JudgeCost     float64 `json:"judge_cost,omitempty"`
+	JudgeTokens   Usage   `json:"judge_tokens,omitzero"`
+	JudgeCalls    int     `json:"judge_calls,omitempty"`
+	JudgeInvalid  int     `json:"judge_invalid,omitempty"`
+	JudgeUnpriced int     `json:"judge_unpriced,omitempty"`
 	// Stopped says why the run ended before every sample was finished; empty when it did not.
 	Stopped string `json:"stopped,omitempty"`
 	// Errors counts error reasons.
@@ -70,7 +80,8 @@ type Summary struct {
 // Metric is one aggregated number. Mean is nil when there was nothing to aggregate.
 type Metric struct {
 	// Kind is rate (share of n, Wilson interval), mean (clustered standard error, t interval), ratio
-	// (Σvalue/Σweight, clustered) or corpus (from summed statistics, grouped jackknife).
+	// (Σvalue/Σweight, clustered), corpus (from summed statistics, grouped jackknife) or derived (from
+	// other metrics, without an interval; N is the least of theirs, Missing the most).
 	Kind   string   `json:"kind"`
 	Mean   *float64 `json:"mean"`
 	Stderr *float64 `json:"stderr"`

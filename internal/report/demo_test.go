@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +26,9 @@ type demo struct {
 	errorShare     float64
 	undecidedShare float64
 	caseMajor      bool // plan order: all combinations of a case before the next case
+	expects        bool // cases have an expected text and a group
+	byTag          bool // the run has metrics of each tag
+	words          int  // further words of each output, hard to compress
 }
 
 func newDemo() demo {
@@ -87,8 +91,18 @@ func (d demo) sample(i int) record.Sample {
 	for range 2 + r.IntN(9) {
 		out = append(out, demoSentences[r.IntN(len(demoSentences))])
 	}
+	for i := range d.words {
+		if i%12 == 0 {
+			out = append(out, "")
+		}
+		out[len(out)-1] += strconv.FormatUint(r.Uint64N(1<<28), 36) + " "
+	}
 	s.Output = strings.Join(out, "\n\n")
 	s.FinishReason, s.Model, s.Fingerprint = "stop", "gpt-4.1-mini-2025-04-14", "fp_44709d6fcb"
+	if d.expects {
+		s.Vars["expected"] = strings.Join(out[:len(out)-1], "\n\n") + "\n\nAnd this was expected as well, " + out[len(out)-1][:20]
+		s.Group = "document " + fmt.Sprint(at/8)
+	}
 	u := record.Usage{Prompt: 20 + len(task)/4, Completion: len(s.Output) / 4}
 	u.Total = u.Prompt + u.Completion
 	price := math.Round(1e9*(float64(u.Prompt)*0.4e-6+float64(u.Completion)*1.6e-6)) / 1e9
@@ -186,7 +200,7 @@ func (d demo) run() *record.Run {
 	}
 	s := &r.Summary
 	s.Planned, s.Errors = d.plan(), map[string]int{}
-	tallies := map[combo]*Tally{}
+	tallies, tags := map[combo]*Tally{}, map[string]*Tally{}
 	instructions, followed := 0, 0
 	for x := range d.samples() {
 		s.Finished++
@@ -198,6 +212,12 @@ func (d demo) run() *record.Run {
 			tallies[k] = &Tally{}
 		}
 		tallies[k].add(x.Verdict)
+		for _, tag := range x.Tags {
+			if tags[tag] == nil {
+				tags[tag] = &Tally{}
+			}
+			tags[tag].add(x.Verdict)
+		}
 		if x.Error != "" {
 			s.Errors[strings.SplitN(x.Error, ":", 2)[0]]++
 		}
@@ -245,6 +265,12 @@ func (d demo) run() *record.Run {
 	for _, sn := range r.Snapshots {
 		if t := tallies[combo{sn.Provider, sn.Prompt}]; t != nil && len(r.Snapshots) > 1 {
 			r.BySnapshot[sn.ID] = map[string]record.Metric{record.MetricPassRate: all(*t), "latency": latency}
+		}
+	}
+	if d.byTag {
+		r.ByTag = map[string]map[string]record.Metric{}
+		for tag, t := range tags {
+			r.ByTag[tag] = map[string]record.Metric{record.MetricPassRate: all(*t), "latency": latency}
 		}
 	}
 	d.gate(r)

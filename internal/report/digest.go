@@ -3,13 +3,17 @@ package report
 import (
 	"iter"
 	"math"
+	"strings"
 
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/verdict"
 )
 
-// maxTags bounds the number of distinct tags that are counted.
-const maxTags = 500
+// maxTags and maxGroups bound the number of distinct tags and groups that are counted.
+const (
+	maxTags   = 500
+	maxGroups = 500
+)
 
 // Tally counts samples by verdict.
 type Tally struct {
@@ -65,10 +69,19 @@ type groups[K comparable] struct {
 
 // get returns the tally of k, or nil when there are limit others already; limit 0 is no limit.
 func (s *groups[K]) get(k K, limit int) *Tally {
+	i := s.index(k, limit)
+	if i < 0 {
+		return nil
+	}
+	return &s.list[i].Tally
+}
+
+// index is the place of k's tally in the list, or -1 when there are limit others already.
+func (s *groups[K]) index(k K, limit int) int {
 	i, ok := s.at[k]
 	if !ok {
 		if limit > 0 && len(s.list) >= limit {
-			return nil
+			return -1
 		}
 		if s.at == nil {
 			s.at = map[K]int{}
@@ -77,7 +90,7 @@ func (s *groups[K]) get(k K, limit int) *Tally {
 		s.at[k] = i
 		s.list = append(s.list, slice[K]{key: k})
 	}
-	return &s.list[i].Tally
+	return i
 }
 
 // scoreBins is the number of bins of the score histogram over 0 to 1; the last includes 1.
@@ -102,12 +115,47 @@ func latencyEdge(i int) float64 {
 	return latencyLow * math.Exp2(float64(i)/latencyPerOct)
 }
 
+// spend is what the samples of a combination used. Judging is what the scorers paid for.
+type spend struct {
+	prompt, completion int
+	cost, judging      float64
+	priced, unpriced   int
+	cached             int
+}
+
+func (p *spend) add(s *record.Sample) {
+	if u := s.Usage; u != nil {
+		p.prompt += u.Prompt
+		p.completion += u.Completion
+	}
+	if finite(s.Cost) {
+		p.cost += *s.Cost
+		p.priced++
+	} else {
+		p.unpriced++
+	}
+	if s.Cached {
+		p.cached++
+	}
+	for i := range s.Scores {
+		if c := s.Scores[i].Cost; finite(c) {
+			p.judging += *c
+		}
+	}
+}
+
 // Digest is what reports need to know of all samples, in bounded memory.
 type Digest struct {
-	all     Tally
-	combos  groups[combo]
-	tags    groups[string]
-	moreTag bool // there were more than maxTags tags
+	all       Tally
+	combos    groups[combo]
+	spent     []spend // of each of combos
+	tags      groups[string]
+	moreTag   bool // there were more than maxTags tags
+	clusters  groups[string]
+	moreGroup bool // there were more than maxGroups groups
+	spreads   []*spread
+	spreadAt  map[string]*spread
+	moreScore bool // there were more than maxSpreads scores
 
 	scores  [scoreBins]Tally
 	scored  int
@@ -149,7 +197,12 @@ func (c *Collector) Keeps(v verdict.Verdict) bool { return c.d.kept.takes(rank(v
 func (c *Collector) Add(s *record.Sample) {
 	d := &c.d
 	d.all.add(s.Verdict)
-	d.combos.get(combo{s.Provider, s.Prompt}, 0).add(s.Verdict)
+	at := d.combos.index(combo{s.Provider, s.Prompt}, 0)
+	d.combos.list[at].add(s.Verdict)
+	if at == len(d.spent) {
+		d.spent = append(d.spent, spend{})
+	}
+	d.spent[at].add(s)
 	for _, tag := range s.Tags {
 		if t := d.tags.get(tag, maxTags); t != nil {
 			t.add(s.Verdict)
@@ -157,6 +210,14 @@ func (c *Collector) Add(s *record.Sample) {
 			d.moreTag = true
 		}
 	}
+	if s.Group != "" {
+		if t := d.clusters.get(s.Group, maxGroups); t != nil {
+			t.add(s.Verdict)
+		} else {
+			d.moreGroup = true
+		}
+	}
+	d.values(s)
 	if finite(s.Score) {
 		bin := int(math.Floor(*s.Score * scoreBins))
 		d.scores[min(max(bin, 0), scoreBins-1)].add(s.Verdict)
@@ -172,6 +233,32 @@ func (c *Collector) Add(s *record.Sample) {
 		d.maxTime = max(d.maxTime, *s.Latency)
 	}
 	d.kept.offer(s, d.all.Total())
+}
+
+// values counts the values of a sample's scores by size.
+func (d *Digest) values(s *record.Sample) {
+	for i := range s.Scores {
+		sc := &s.Scores[i]
+		if !finite(sc.Value) {
+			continue
+		}
+		name := label(sc)
+		sp, ok := d.spreadAt[name]
+		if !ok {
+			if len(d.spreads) == maxSpreads {
+				d.moreScore = true
+				continue
+			}
+			if d.spreadAt == nil {
+				d.spreadAt = map[string]*spread{}
+			}
+			name = strings.Clone(name)
+			sp = &spread{name: name}
+			d.spreadAt[name] = sp
+			d.spreads = append(d.spreads, sp)
+		}
+		sp.add(*sc.Value, sc)
+	}
 }
 
 // Digest returns what was collected; the Collector must not be used any more.

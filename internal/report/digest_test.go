@@ -81,7 +81,7 @@ func TestKeepIsBoundedInBytes(t *testing.T) {
 	for _, r := range k.of(verdict.Fail) {
 		sum += r.size()
 	}
-	if k.bytes != sum || k.bytes > keepBytes || k.n < 50 {
+	if k.bytes != sum || k.bytes > keepBytes || k.n < 20 {
 		t.Errorf("%d rows of %d bytes kept (counted %d), want at most %d bytes", k.n, sum, k.bytes, keepBytes)
 	}
 }

@@ -2,10 +2,13 @@ package report
 
 import (
 	"bytes"
+	"compress/gzip"
+	"encoding/base64"
 	"flag"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,7 +43,7 @@ func failedCase() scene {
 
 func snapshotsCase() scene {
 	d := small()
-	d.providers, d.repeats, d.cases, d.caseMajor = []string{"openai:chat:gpt-4.1-mini", "sim"}, 2, 6, true
+	d.providers, d.repeats, d.cases, d.caseMajor, d.byTag, d.expects = []string{"openai:chat:gpt-4.1-mini", "sim"}, 2, 6, true, true, true
 	return scene{"snapshots", d.source(), TerminalOptions{Width: 70, ASCII: true, Failures: 3}}
 }
 
@@ -120,7 +123,8 @@ func render(t *testing.T, format string, s scene) string {
 }
 
 // TestGolden compares every format of every scene with testdata. The page's style sheet and
-// script are files of their own; they and their hashes are left out of its golden files.
+// script are files of their own; they and their hashes are left out of its golden files, and its data
+// stand there unpacked.
 func TestGolden(t *testing.T) {
 	for _, s := range scenes() {
 		for format := range formats {
@@ -132,6 +136,10 @@ func TestGolden(t *testing.T) {
 				t.Errorf("%s of %s: two times the same input gave different bytes", format, s.name)
 			}
 			got = strings.NewReplacer(pageStyle, "STYLE", pageScript, "SCRIPT", htmlHash(pageStyle), "HASH", htmlHash(pageScript), "HASH").Replace(got)
+			got = dataBlock.ReplaceAllStringFunc(got, func(s string) string {
+				m := dataBlock.FindStringSubmatch(s)
+				return m[1] + "\n" + unpacked(t, m[2])
+			})
 			path := filepath.Join("testdata", s.name+"."+format)
 			if *update {
 				if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
@@ -148,6 +156,27 @@ func TestGolden(t *testing.T) {
 			}
 		}
 	}
+}
+
+// dataBlock is a block of samples in the page.
+var dataBlock = regexp.MustCompile(`(<script type="text/plain" class="(?:index|texts)" data-rows="\d+">)([A-Za-z0-9+/=]+)`)
+
+// unpacked returns the lines of a block.
+func unpacked(t *testing.T, packed string) string {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func firstDifference(want, got string) string {

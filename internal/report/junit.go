@@ -134,7 +134,7 @@ func (j *junit) gate(checks []verdict.Decision, t Tally) {
 		{"seed", strconv.FormatInt(j.run.Seed, 10)}, {"telltale", j.run.Telltale},
 	} {
 		if p[1] != "" {
-			j.tag("property", []string{"name", p[0], "value", oneLine(p[1], keepReason)})
+			j.tag("property", []string{"name", p[0], "value", oneLine(p[1], keptTexts.reason)})
 			j.text("/>\n")
 		}
 	}
@@ -200,7 +200,11 @@ func (j *junit) pass(src Source, to func(suite int) sink) error {
 	defer func() { j.w = j.out }()
 	d := src.Digest
 	seen := make([]Tally, len(d.combos.list))
-	for s, err := range src.Samples() {
+	samples := src.Samples
+	if src.Outcomes != nil {
+		samples = src.Outcomes
+	}
+	for s, err := range samples() {
 		if err != nil {
 			return err
 		}

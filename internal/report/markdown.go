@@ -14,6 +14,7 @@ const (
 	mdFailures = 50
 	mdMetrics  = 200
 	mdReasons  = 20
+	mdTags     = 40
 	mdText     = 200 // runes of an output or a reason
 )
 
@@ -114,6 +115,9 @@ func (m *markdown) head(src Source) {
 	m.row("Samples", counts(Tally{s.Passed, s.Failed, s.Errored, s.Undecided})+" of "+count(s.Planned)+" planned")
 	m.row("Tokens", noted(tokens(s.Tokens)))
 	m.row("Cost", mdValue(noted(cost(s))))
+	if total, note := judging(s); total != "" {
+		m.row("Judging", mdValue(noted(total, note)))
+	}
 	m.row("Time", noted(elapsed(m.run.Times)))
 	m.line("")
 }
@@ -180,8 +184,20 @@ func missingCell(n int) string {
 	return count(n)
 }
 
-// parts shows pass rates by provider and prompt, unless the metrics of each snapshot are there.
+// parts shows pass rates by tag, and by provider and prompt unless the metrics of each snapshot are there.
 func (m *markdown) parts() {
+	if len(m.run.ByTag) > 0 {
+		m.line("### Pass rate by tag\n")
+		m.table("Tag", ">Pass rate", ">95% interval", ">Passed", ">Missing")
+		tags := tagRates(m.run, m.d, mdTags)
+		for _, t := range tags {
+			m.row(mdEscape(t.name, keepName), t.row.value, t.row.interval, t.row.count, missingCell(t.row.Missing))
+		}
+		if n := len(m.run.ByTag); n > len(tags) {
+			m.line("\nThe %d most frequent of %s tags; %s has their metrics.", len(tags), count(n), JSONFile)
+		}
+		m.line("")
+	}
 	list := byCombo(m.d)
 	if len(list) == 0 || len(m.run.BySnapshot) > 1 {
 		return

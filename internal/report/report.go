@@ -2,10 +2,11 @@
 // XML, as Markdown for a CI job summary, and as one self-contained HTML page.
 //
 // It decides nothing and computes no metric: verdicts, means and intervals come from the run as
-// they are. What it adds is counted from the samples while they stream past: pass rates by tag
-// and by provider and prompt, histograms, and a bounded choice of samples to show. A Collector
-// makes that Digest in one pass and memory that does not grow with the number of samples; every
-// format is written from the run and the Digest, only JUnit reads the samples once more.
+// they are. What it adds is counted from the samples while they stream past: pass rates by tag, by
+// group and by provider and prompt, costs, histograms, and a bounded choice of samples to show. A
+// Collector makes that Digest in one pass and memory that does not grow with the number of samples;
+// every format is written from the run and the Digest. JUnit and the page, which carries the samples
+// as data, read them once more.
 //
 // Whatever a model wrote is hostile text. It is clipped, and escaped for the medium it goes to.
 // No data is shown as "no data" and never as zero, and an undecided run never looks like a pass.
@@ -19,6 +20,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/telltale-llm/telltale/internal/record"
 )
@@ -38,8 +40,11 @@ const samplesFile = "samples.jsonl"
 type Source struct {
 	Run *record.Run
 	// Samples starts a new pass over the samples in plan order. A sample belongs to its reader
-	// only until the next one is asked for.
+	// only until the next one is asked for. Passes may run at the same time.
 	Samples func() iter.Seq2[record.Sample, error]
+	// Outcomes is a pass that costs less, for what needs no more than outcomes: samples that passed may
+	// lack variables, messages and scores in it. Nil takes Samples.
+	Outcomes func() iter.Seq2[record.Sample, error]
 	// Digest is what a Collector saw of the same samples. Nil costs each format that needs it a
 	// pass of its own.
 	Digest *Digest
@@ -79,12 +84,23 @@ func WriteDir(dir string, src Source) error {
 		{JUnitFile, func(w io.Writer) error { return JUnit(w, src) }},
 		{MarkdownFile, func(w io.Writer) error { return Markdown(w, src) }},
 		{HTMLFile, func(w io.Writer) error { return HTML(w, src) }},
-		{JSONFile, func(w io.Writer) error { return JSON(w, src.Run) }},
 	}
-	for _, f := range files {
-		if err := writeFile(filepath.Join(dir, f.name), f.write); err != nil {
-			return fmt.Errorf("report: %s: %w", f.name, err)
-		}
+	// JUnit and HTML each read all samples: at the same time it takes half as long.
+	errs := make([]error, len(files))
+	var writers sync.WaitGroup
+	for i, f := range files {
+		writers.Go(func() { errs[i] = writeNamed(dir, f.name, f.write) })
+	}
+	writers.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return writeNamed(dir, JSONFile, func(w io.Writer) error { return JSON(w, src.Run) })
+}
+
+func writeNamed(dir, name string, write func(io.Writer) error) error {
+	if err := writeFile(filepath.Join(dir, name), write); err != nil {
+		return fmt.Errorf("report: %s: %w", name, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 
@@ -9,23 +10,26 @@ import (
 	"github.com/telltale-llm/telltale/internal/verdict"
 )
 
-// What is kept of the samples: so many, so many bytes of text in all, and so many of each verdict
-// before a worse one may push them out.
+// What is kept of the samples in memory, for the formats that show a few: so many, so many bytes of
+// text in all, and so many of each verdict before a worse one may push them out.
 const (
-	keepRows    = 2000
-	keepBytes   = 16 << 20
-	keepReserve = 100
+	keepRows    = 200
+	keepBytes   = 4 << 20
+	keepReserve = 20
 )
 
-// What is kept of one sample, in bytes.
+// What is shown of one sample.
 const (
-	keepText   = 4000 // prompt, output
-	keepVars   = 2000
-	keepReason = 1000
-	keepDetail = 2000
-	keepName   = 300
-	keepScores = 30 // scores
+	keepName   = 300 // bytes of a name
+	keepScores = 30  // scores, the parts of composite ones included
+	keepTurns  = 20  // earlier turns of a conversation, and tool calls
 )
+
+// textLimits is how much is shown of each of a sample's texts, in bytes.
+type textLimits struct{ text, vars, reason, detail int }
+
+// keptTexts are the limits of the rows kept in memory.
+var keptTexts = textLimits{text: 4000, vars: 2000, reason: 1000, detail: 2000}
 
 // row is a sample as reports show it: clipped, and free of references to the sample.
 type row struct {
@@ -34,14 +38,19 @@ type row struct {
 	repeat   int
 	combo    combo
 	tags     []string
+	group    string
+	about    string // the case's description
 	critical bool
 	verdict  verdict.Verdict
 	score    *float64
 	why      []string
 
 	input, vars, output, refusal, finish, model, fault string
+	turns, calls, raw                                  string
+	expected                                           []expected
 
 	latency, ttft, cost *float64
+	judging             float64 // what the scorers paid for
 	usage               *record.Usage
 	cached              bool
 	retries             int
@@ -58,6 +67,15 @@ type rowScore struct {
 	detail       string
 	instructions []instruction
 	ignored      bool // weight 0: it cannot fail the sample
+	depth        int  // of a part of a composite score
+}
+
+// label is the name a reader knows the score by.
+func (s *rowScore) label() string {
+	if s.name != "" {
+		return s.name
+	}
+	return s.kind
 }
 
 // instruction is one entry of an ifeval score's detail.
@@ -97,7 +115,7 @@ func (k *keep) offer(s *record.Sample, index int) {
 	if !k.takes(v) {
 		return
 	}
-	r := newRow(s, index)
+	r := newRow(s, index, keptTexts)
 	size := r.size()
 	for k.n >= keepRows || k.bytes+size > keepBytes {
 		out := k.victim(v)
@@ -143,13 +161,13 @@ func titled(s *record.Sample) string {
 	return s.Case + " " + s.Description
 }
 
-func newRow(s *record.Sample, index int) *row {
+func newRow(s *record.Sample, index int, lim textLimits) *row {
 	r := &row{
 		index: index, id: short(titled(s)), repeat: s.Repeat,
-		combo:    combo{short(s.Provider), short(s.Prompt)},
+		combo: combo{short(s.Provider), short(s.Prompt)}, group: short(s.Group), about: clip(s.Description, lim.reason),
 		critical: s.Critical, verdict: s.Verdict, score: number64(s.Score),
-		output: clip(s.Output, keepText), refusal: clip(s.Refusal, keepReason), finish: short(s.FinishReason),
-		model: short(s.Model), fault: clip(s.Error, keepReason),
+		output: clip(s.Output, lim.text), refusal: clip(s.Refusal, lim.reason), finish: short(s.FinishReason),
+		model: short(s.Model), fault: clip(s.Error, lim.reason),
 		latency: number64(s.Latency), ttft: number64(s.TTFT), cost: number64(s.Cost),
 		cached: s.Cached, retries: s.Retries,
 	}
@@ -157,46 +175,90 @@ func newRow(s *record.Sample, index int) *row {
 		r.tags = append(r.tags, short(t))
 	}
 	for _, w := range reasons(s) {
-		r.why = append(r.why, clip(w, keepReason))
+		r.why = append(r.why, clip(w, lim.reason))
 	}
 	if len(s.Input) > 0 {
-		r.input = clip(record.PromptText(s.Input), keepText)
+		r.input = clip(record.PromptText(s.Input), lim.text)
 	}
 	if len(s.Vars) > 0 {
-		r.vars = clip(pretty(s.Vars), keepVars)
+		r.vars = clip(pretty(s.Vars), lim.vars)
 	}
+	r.turns, r.calls = clip(turnsText(s.Turns), lim.text), clip(callsText(s.ToolCalls), lim.vars)
+	r.raw, r.expected = clip(s.Raw, lim.text), expectations(s, lim.text/2)
 	if s.Usage != nil {
 		u := *s.Usage
 		r.usage = &u
 	}
 	for i := range s.Scores {
-		if i == keepScores {
-			r.moreScores = len(s.Scores) - i
-			break
+		if c := s.Scores[i].Cost; finite(c) {
+			r.judging += *c
 		}
-		r.scores = append(r.scores, newRowScore(&s.Scores[i]))
+		r.addScore(&s.Scores[i], 0, lim)
 	}
 	return r
 }
 
-func newRowScore(s *record.Score) rowScore {
+// addScore appends a score and its parts as far as there is room for them.
+func (r *row) addScore(s *record.Score, depth int, lim textLimits) {
+	if len(r.scores) >= keepScores || depth > 5 {
+		r.moreScores++
+		return
+	}
+	sc := newRowScore(s, lim)
+	sc.depth = depth
+	r.scores = append(r.scores, sc)
+	for i := range s.Scores {
+		r.addScore(&s.Scores[i], depth+1, lim)
+	}
+}
+
+// turnsText shows the earlier turns of a conversation.
+func turnsText(turns []record.Turn) string {
+	var b strings.Builder
+	for i, t := range turns {
+		if i == keepTurns {
+			fmt.Fprintf(&b, "… %d more turns are in %s\n", len(turns)-i, samplesFile)
+			break
+		}
+		fmt.Fprintf(&b, "user: %s\nassistant: %s\n", t.User, t.Output)
+		if calls := callsText(t.ToolCalls); calls != "" {
+			fmt.Fprintf(&b, "%s\n", calls)
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// callsText shows tool calls, one a line.
+func callsText(calls []record.ToolCall) string {
+	var b strings.Builder
+	for i, c := range calls {
+		if i == keepTurns {
+			fmt.Fprintf(&b, "… %d more calls are in %s\n", len(calls)-i, samplesFile)
+			break
+		}
+		fmt.Fprintf(&b, "%s(%s)\n", c.Name, c.Arguments)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+func newRowScore(s *record.Score, lim textLimits) rowScore {
 	r := rowScore{name: short(s.Name), kind: short(s.Type), value: number64(s.Value), ignored: s.Weight != nil && *s.Weight == 0}
 	switch {
 	case s.Error != "":
-		r.verdict, r.reason = verdict.Error, clip(s.Error, keepReason)
+		r.verdict, r.reason = verdict.Error, clip(inTurn(s, s.Error), lim.reason)
 		return r
 	case s.Pass != nil && *s.Pass:
 		r.verdict = verdict.Pass
 	case s.Pass != nil:
 		r.verdict = verdict.Fail
 	}
-	r.reason = clip(s.Reason, keepReason)
+	r.reason = clip(inTurn(s, s.Reason), lim.reason)
 	if s.Detail != nil {
 		if s.Type == "ifeval" {
 			r.instructions = instructions(s.Detail)
 		}
 		if r.instructions == nil {
-			r.detail = clip(pretty(s.Detail), keepDetail)
+			r.detail = clip(pretty(s.Detail), lim.detail)
 		}
 	}
 	return r
@@ -224,7 +286,10 @@ func instructions(detail any) []instruction {
 // size is the number of bytes of text in r.
 func (r *row) size() int {
 	n := 400 + len(r.id) + len(r.combo.provider) + len(r.combo.prompt) + len(r.input) + len(r.vars) + len(r.output) + len(r.refusal) +
-		len(r.finish) + len(r.model) + len(r.fault)
+		len(r.finish) + len(r.model) + len(r.fault) + len(r.group) + len(r.about) + len(r.turns) + len(r.calls) + len(r.raw)
+	for _, e := range r.expected {
+		n += 20 + len(e.name) + len(e.text)
+	}
 	for _, t := range r.tags {
 		n += len(t)
 	}
@@ -278,13 +343,13 @@ func reasons(s *record.Sample) []string {
 		sc := &s.Scores[i]
 		switch {
 		case sc.Error != "":
-			errs = append(errs, label(sc)+": could not judge: "+sc.Error)
+			errs = append(errs, label(sc)+": could not judge: "+inTurn(sc, sc.Error))
 		case sc.Pass != nil && !*sc.Pass && (sc.Weight == nil || *sc.Weight != 0):
 			reason := sc.Reason
 			if reason == "" {
 				reason = "did not pass"
 			}
-			out = append(out, label(sc)+": "+reason)
+			out = append(out, label(sc)+": "+inTurn(sc, reason))
 		}
 	}
 	switch s.Verdict {
@@ -314,6 +379,17 @@ func reasons(s *record.Sample) []string {
 		out = []string{"no reason was recorded"}
 	}
 	return out[:min(len(out), keepScores)]
+}
+
+// inTurn says before a reason which earlier turn of a conversation it is about.
+func inTurn(s *record.Score, reason string) string {
+	switch {
+	case s.Turn == 0:
+		return reason
+	case reason == "":
+		return fmt.Sprintf("turn %d", s.Turn)
+	}
+	return fmt.Sprintf("turn %d: %s", s.Turn, reason)
 }
 
 func label(s *record.Score) string {

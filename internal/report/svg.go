@@ -141,11 +141,15 @@ func verdictBar(t Tally) template.HTML {
 	return s.close()
 }
 
-// The plot area of a histogram in pixels.
-const (
-	histTop    = 14.0
-	histBottom = 150.0
-	histHeight = 184
+// plotArea is the plot area of a histogram in pixels.
+type plotArea struct {
+	top, bottom float64
+	height      int
+}
+
+var (
+	fullPlot  = plotArea{top: 14, bottom: 150, height: 184}
+	smallPlot = plotArea{top: 14, bottom: 74, height: 102}
 )
 
 // bin is one bar of a histogram: where it lies as shares of the width, and what it holds.
@@ -156,38 +160,38 @@ type bin struct {
 }
 
 // histogram draws bars, stacked by verdict, with tick labels below.
-func histogram(label string, bins []bin, ticks []tick, marks []tick) template.HTML {
+func histogram(area plotArea, label string, bins []bin, ticks []tick, marks []tick) template.HTML {
 	top := 0
 	for _, b := range bins {
 		top = max(top, b.t.Total())
 	}
 	s := &svg{}
-	s.open("hist", histHeight, label)
-	for _, y := range []float64{histTop, (histTop + histBottom) / 2, histBottom} {
+	s.open("hist", area.height, label)
+	for _, y := range []float64{area.top, (area.top + area.bottom) / 2, area.bottom} {
 		s.lineTo("grid", "0%", px(y), "100%", px(y))
 	}
-	s.text("tick", "0%", px(histTop-3), "start", count(top))
+	s.text("tick", "0%", px(area.top-3), "start", count(top))
 	for _, b := range bins {
-		y := histBottom
+		y := area.bottom
 		for _, v := range []verdict.Verdict{verdict.Pass, verdict.Fail, verdict.Error, verdict.Undecided} {
 			n := b.t.of(v)
 			if n == 0 {
 				continue
 			}
 			// A bar of a pixel and a half can be seen; less would hide a rare outcome.
-			h := math.Max(float64(n)/float64(top)*(histBottom-histTop), 1.5)
+			h := math.Max(float64(n)/float64(top)*(area.bottom-area.top), 1.5)
 			y -= h
 			gap := math.Min(0.002, (b.to-b.from)/8)
 			s.rect("f-"+v.String(), pc(b.from+gap), px(y), pc(b.to-b.from-2*gap), px(h), b.title)
 		}
 	}
 	for i, m := range marks {
-		s.lineTo("quantile", pc(m.at), px(histTop), pc(m.at), px(histBottom))
+		s.lineTo("quantile", pc(m.at), px(area.top), pc(m.at), px(area.bottom))
 		anchor := "start"
 		if m.at > 0.8 {
 			anchor = "end"
 		}
-		s.text("tick mark", pc(m.at), px(histTop+10+13*float64(i)), anchor, " "+m.label+" ")
+		s.text("tick mark", pc(m.at), px(area.top+10+13*float64(i)), anchor, " "+m.label+" ")
 	}
 	for _, t := range ticks {
 		anchor := "middle"
@@ -197,8 +201,8 @@ func histogram(label string, bins []bin, ticks []tick, marks []tick) template.HT
 		case t.at > 0.97:
 			anchor = "end"
 		}
-		s.lineTo("grid", pc(t.at), px(histBottom), pc(t.at), px(histBottom+5))
-		s.text("tick", pc(t.at), px(histBottom+19), anchor, t.label)
+		s.lineTo("grid", pc(t.at), px(area.bottom), pc(t.at), px(area.bottom+5))
+		s.text("tick", pc(t.at), px(area.bottom+19), anchor, t.label)
 	}
 	return s.close()
 }
@@ -220,7 +224,38 @@ func scoreHistogram(d *Digest) template.HTML {
 		bins[i] = bin{from, to, t, fmt.Sprintf("score %.2f to %.2f: %s", from, to, counts(t))}
 	}
 	ticks := []tick{{0, "0"}, {0.25, "0.25"}, {0.5, "0.5"}, {0.75, "0.75"}, {1, "1"}}
-	return histogram(fmt.Sprintf("Histogram of the scores of %s samples", count(d.scored)), bins, ticks, nil)
+	return histogram(fullPlot, fmt.Sprintf("Histogram of the scores of %s samples", count(d.scored)), bins, ticks, nil)
+}
+
+// spreadHistogram draws the values of one score: from 0 to 1 when they all lie there, else on a scale
+// of their own.
+func spreadHistogram(s *spread) template.HTML {
+	label := fmt.Sprintf("Histogram of %s values of %s", count(s.n), short(s.name))
+	if !s.outside {
+		bins := make([]bin, scoreBins)
+		for i, t := range s.unit {
+			from, to := float64(i)/scoreBins, float64(i+1)/scoreBins
+			bins[i] = bin{from, to, t, fmt.Sprintf("%.2f to %.2f: %s", from, to, scoreCounts(t))}
+		}
+		return histogram(smallPlot, label, bins, []tick{{0, "0"}, {0.5, "0.5"}, {1, "1"}}, nil)
+	}
+	first, last := s.used()
+	n := last - first + 1
+	edge := func(i int) float64 { return (float64(s.low) + float64(first+i)) * s.width }
+	bins := make([]bin, n)
+	for i := range bins {
+		t := s.bins[first+i]
+		bins[i] = bin{float64(i) / float64(n), float64(i+1) / float64(n), t, number(edge(i)) + " to " + number(edge(i+1)) + ": " + scoreCounts(t)}
+	}
+	return histogram(smallPlot, label, bins, []tick{{0, number(edge(0))}, {1, number(edge(n))}}, nil)
+}
+
+// scoreCounts is a tally of scores in words.
+func scoreCounts(t Tally) string {
+	if t.judged() == 0 {
+		return count(t.Undecided)
+	}
+	return count(t.Passed) + " passed, " + count(t.Failed) + " failed, " + count(t.Undecided) + " measured"
 }
 
 // latencyBars is how many bars the latency histogram has at most.
@@ -265,7 +300,7 @@ func latencyHistogram(d *Digest) template.HTML {
 	for _, q := range latencyQuantiles {
 		marks = append(marks, tick{logAt(d.quantile(q.at)), q.name})
 	}
-	return histogram(fmt.Sprintf("Histogram of the latencies of %s samples, logarithmic scale", count(d.timed)), bins,
+	return histogram(fullPlot, fmt.Sprintf("Histogram of the latencies of %s samples, logarithmic scale", count(d.timed)), bins,
 		logTicks(latencyEdge(first), latencyEdge(end), logAt), marks)
 }
 

@@ -29,6 +29,7 @@ type TerminalOptions struct {
 const (
 	termMetrics = 40
 	termReasons = 8
+	termTags    = 12
 	barCells    = 21 // an odd number gives 50% a cell of its own
 )
 
@@ -329,8 +330,20 @@ func bar(m metricRow) string {
 	return string(cells)
 }
 
-// parts shows pass rates by provider and prompt, unless the metrics of each snapshot are there.
+// parts shows pass rates by tag, and by provider and prompt unless the metrics of each snapshot are there.
 func (t *terminal) parts() {
+	if len(t.run.ByTag) > 0 {
+		t.section("Pass rate by tag")
+		var rows []metricRow
+		for _, p := range tagRates(t.run, t.d, termTags) {
+			p.row.name = p.name
+			rows = append(rows, p.row)
+		}
+		t.metricGrid(rows)
+		if n := len(t.run.ByTag); n > termTags {
+			t.line(fmt.Sprintf("  %s more are in %s", count(n-termTags), JSONFile))
+		}
+	}
 	list := byCombo(t.d)
 	if len(list) == 0 || len(t.run.BySnapshot) > 1 {
 		return
@@ -433,6 +446,9 @@ func (t *terminal) usage() {
 	t.section("Used")
 	t.line("  tokens  " + noted(tokens(s.Tokens)))
 	t.line("  cost    " + noted(cost(s)))
+	if total, note := judging(s); total != "" {
+		t.line("  judging " + noted(total, note))
+	}
 	took, speed := elapsed(times)
 	if s.Cached > 0 {
 		speed += ", " + count(s.Cached) + " samples from the cache"

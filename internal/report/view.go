@@ -303,6 +303,29 @@ func cost(s record.Summary) (total, note string) {
 	return dollars(s.Cost), ""
 }
 
+// judging is what judging took; "" when no judge was asked.
+func judging(s record.Summary) (total, note string) {
+	if s.JudgeCalls == 0 {
+		return "", ""
+	}
+	var parts []string
+	switch {
+	case s.JudgeUnpriced >= s.JudgeCalls:
+		parts = append(parts, "price unknown")
+	case s.JudgeUnpriced > 0:
+		parts = append(parts, "≥ "+dollars(s.JudgeCost))
+	case s.JudgeCost > 0:
+		parts = append(parts, dollars(s.JudgeCost))
+	}
+	if s.JudgeInvalid > 0 {
+		parts = append(parts, count(s.JudgeInvalid)+" without a valid verdict")
+	}
+	if n := max(s.JudgeTokens.Total, s.JudgeTokens.Prompt+s.JudgeTokens.Completion); n > 0 {
+		parts = append(parts, count(n)+plural(n, " token"))
+	}
+	return count(s.JudgeCalls) + plural(s.JudgeCalls, " call"), strings.Join(parts, ", ")
+}
+
 // elapsed is the time a run took, and its speed.
 func elapsed(t record.Times) (total, speed string) {
 	if t.Seconds <= 0 {
@@ -385,19 +408,62 @@ func byTag(d *Digest, n int) []named {
 		}
 		return list[i].key < list[j].key
 	})
-	list = list[:min(len(list), n)]
+	return worstFirst(list[:min(len(list), n)])
+}
+
+// tagRates lists the pass rates of tags, at most n: those with the most samples, worst first. The
+// run's own are taken when it has them, for their intervals allow for groups; otherwise those counted
+// here.
+func tagRates(run *record.Run, d *Digest, n int) []named {
+	if len(run.ByTag) == 0 {
+		return byTag(d, n)
+	}
+	var out []named
+	for _, tag := range sortedKeys(run.ByTag) {
+		m, ok := run.ByTag[tag][record.MetricPassRate]
+		if !ok {
+			m = record.Metric{Kind: "rate"}
+		}
+		out = append(out, named{name: short(tag), title: tag, row: newMetricRow(record.MetricPassRate, m, nil)})
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].row.N+out[i].row.Missing > out[j].row.N+out[j].row.Missing })
+	out = out[:min(len(out), n)]
+	sortByRate(out)
+	return out
+}
+
+// byGroup lists the groups with the worst pass rates, at most n, when there are several and one of
+// them has several samples.
+func byGroup(d *Digest, n int) []named {
+	several := false
+	for _, g := range d.clusters.list {
+		several = several || g.Total() > 1
+	}
+	if !several || len(d.clusters.list) < 2 {
+		return nil
+	}
+	list := worstFirst(d.clusters.list)
+	return list[:min(len(list), n)]
+}
+
+func worstFirst(list []slice[string]) []named {
 	out := make([]named, 0, len(list))
 	for _, s := range list {
-		out = append(out, named{name: s.key, title: s.key, t: s.Tally, row: tallyRow(s.Tally)})
+		out = append(out, named{name: short(s.key), title: s.key, t: s.Tally, row: tallyRow(s.Tally)})
 	}
+	sortByRate(out)
+	return out
+}
+
+// sortByRate puts the worst first, and before them those of which nothing is known.
+func sortByRate(list []named) {
 	rate := func(r metricRow) float64 {
 		if !r.hasData() {
 			return -1
 		}
 		return *r.Mean
 	}
-	sort.SliceStable(out, func(i, j int) bool { return rate(out[i].row) < rate(out[j].row) })
-	return out
+	sort.SliceStable(list, func(i, j int) bool { return rate(list[i].row) < rate(list[j].row) })
 }
 
 // shown lists the rows to show first: criticals before others, failures before errors before

@@ -2,22 +2,11 @@ package runner
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"hash/fnv"
 	"sync"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/record"
-)
-
-// Back-off between attempts: doubled from firstWait up to maxWait, with up to half of it taken off by
-// a hash of the sample, so that clients that failed together do not return together.
-const (
-	firstWait = 500 * time.Millisecond
-	maxWait   = 30 * time.Second
-	// longestRetryAfter is the longest pause a server may ask for before the sample is given up.
-	longestRetryAfter = 10 * time.Minute
 )
 
 // answer gets the answer to a request from the cache or the provider, with retries.
@@ -32,92 +21,29 @@ func (r *run) answer(ctx context.Context, j job, req record.Request) (resp recor
 			}
 		}
 	}
-	for attempt := 0; ; attempt++ {
-		req.Attempt = attempt
-		resp, err := r.attempt(ctx, j.cell, req)
-		if err == nil {
-			r.health.ok()
-			if key != "" {
-				r.opts.Cache.Put(key, &resp)
+	retry := Retry{
+		Times: r.opts.Retries, Timeout: r.opts.Timeout, Limit: j.cell.Limit, pace: r.pace,
+		gone: func(f *record.Failure) bool {
+			gone := r.health.failed(f)
+			if gone {
+				r.cancel(f)
 			}
-			return resp, attempt, nil
-		}
-		if ctx.Err() != nil {
-			return resp, attempt, err
-		}
-		failure, known := errors.AsType[*record.Failure](err)
-		if !known {
-			failure = &record.Failure{Kind: record.Server, Message: err.Error(), Err: err}
-			return resp, attempt, failure
-		}
-		if r.health.failed(failure) {
-			r.cancel(failure)
-			return resp, attempt, failure
-		}
-		if !failure.Retryable() || attempt >= r.opts.Retries || failure.RetryAfter > longestRetryAfter {
-			return resp, attempt, failure
-		}
-		wait := max(backoff(req.Case, req.Repeat, attempt), failure.RetryAfter)
-		if failure.Kind == record.RateLimited || failure.RetryAfter > 0 {
-			j.cell.Limit.Pause(wait)
-		}
-		if !sleep(ctx, wait) {
-			return resp, attempt, failure
-		}
+			return gone
+		},
 	}
-}
-
-// attempt makes one call within the provider's limit.
-func (r *run) attempt(ctx context.Context, cell *Cell, req record.Request) (record.Response, error) {
-	if err := cell.Limit.Acquire(ctx); err != nil {
-		return record.Response{}, err
+	retries, err = retry.Do(ctx, fmt.Sprintf("%s/%d", req.Case, req.Repeat), func(ctx context.Context, attempt int) (err error) {
+		req.Attempt = attempt
+		resp, err = j.cell.Provider.Complete(ctx, req)
+		return err
+	})
+	if err != nil {
+		return resp, retries, err
 	}
-	outcome := released
-	defer func() { cell.Limit.Release(outcome) }()
-	if err := r.pace.wait(ctx); err != nil {
-		return record.Response{}, err
+	r.health.ok()
+	if key != "" {
+		r.opts.Cache.Put(key, &resp)
 	}
-	if r.opts.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, r.opts.Timeout, errTimeout)
-		defer cancel()
-	}
-	resp, err := cell.Provider.Complete(ctx, req)
-	if err == nil {
-		outcome = succeeded
-		return resp, nil
-	}
-	if errors.Is(context.Cause(ctx), errTimeout) {
-		err = &record.Failure{Kind: record.Timeout, Message: fmt.Sprintf("no answer within %v", r.opts.Timeout), Err: err}
-	}
-	if f, ok := errors.AsType[*record.Failure](err); ok && (f.Kind == record.RateLimited || f.Kind == record.Server || f.Kind == record.Timeout) {
-		outcome = overloaded
-	}
-	return resp, err
-}
-
-var errTimeout = errors.New("the attempt took too long")
-
-func backoff(caseID string, repeat, attempt int) time.Duration {
-	wait := min(firstWait<<min(attempt, 10), maxWait)
-	h := fnv.New32a()
-	fmt.Fprintf(h, "%s/%d/%d", caseID, repeat, attempt)
-	return wait - wait/2*time.Duration(h.Sum32()%1000)/1000
-}
-
-// sleep waits and says whether the context is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return resp, retries, nil
 }
 
 // pacer keeps the starts of requests apart.

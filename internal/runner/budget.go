@@ -17,6 +17,8 @@ type meter struct {
 	finished int
 	inFlight int
 	onIdle   func()
+	// stopping is why no more samples are let through; the first reason stands.
+	stopping string
 	// first is closed when the first sample has been finished or given up.
 	first chan struct{}
 }
@@ -44,6 +46,9 @@ func (m *meter) metered() bool { return m.budget.Cost > 0 || m.budget.Tokens > 0
 func (m *meter) reserve() (why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.stopping != "" {
+		return m.stopping
+	}
 	ahead := float64(m.inFlight+1) / float64(max(m.finished, 1))
 	if b := m.budget.Cost; b > 0 && (m.cost >= b || m.cost*(1+ahead) > b) {
 		return fmt.Sprintf("cost budget of $%.4g: $%.4g is spent and the next sample may exceed it", b, m.cost)
@@ -84,9 +89,14 @@ func (m *meter) release() {
 	}
 }
 
-// drain calls f once nothing is in flight.
-func (m *meter) drain(f func()) {
+// drain lets no more samples through, and calls f once nothing is in flight.
+func (m *meter) drain(why string, f func()) {
 	m.mu.Lock()
+	if m.stopping != "" {
+		m.mu.Unlock()
+		return
+	}
+	m.stopping = why
 	idle := m.inFlight == 0
 	m.onIdle = f
 	m.mu.Unlock()

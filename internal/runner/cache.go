@@ -39,11 +39,23 @@ func Key(snapshot *record.Snapshot, req *record.Request) string {
 	h := sha256.New()
 	e := json.NewEncoder(h)
 	// Encoding plain data cannot fail, and a hash takes every write.
-	_ = e.Encode([]any{cacheVersion, snapshot.ID, req.Messages, req.Repeat, req.Seed, req.Stream})
+	parts := []any{cacheVersion, snapshot.ID, req.Messages, req.Repeat, req.Seed, req.Stream}
+	if len(req.Continuations) > 0 || req.ScorePrompt {
+		parts = append(parts, req.Continuations, req.ScorePrompt)
+	}
+	if req.JSON {
+		parts = append(parts, "json")
+	}
+	_ = e.Encode(parts)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-func (c *Cache) path(key string) string { return filepath.Join(c.dir, key[:2], key[2:]+".json") }
+// keyFolder is how many digits of a key name the folder of its answer.
+const keyFolder = 2
+
+func (c *Cache) path(key string) string {
+	return filepath.Join(c.dir, key[:keyFolder], key[keyFolder:]+".json")
+}
 
 // Get returns the kept answer.
 func (c *Cache) Get(key string) (record.Response, bool) {
@@ -114,6 +126,9 @@ func (c *Cache) Prune(maxBytes int64) error {
 	var all []entry
 	var total int64
 	err := filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && path != c.dir && len(d.Name()) != keyFolder {
+			return fs.SkipDir // not answers: fetched datasets
+		}
 		if err != nil || d.IsDir() {
 			return ignoreMissing(err)
 		}

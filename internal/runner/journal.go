@@ -211,6 +211,10 @@ func (j *Journal) index(line []byte) error {
 		Cached  bool            `json:"cached"`
 		Cost    float64         `json:"cost"`
 		Usage   *record.Usage   `json:"usage"`
+		Scores  []struct {
+			Cost  float64       `json:"cost"`
+			Usage *record.Usage `json:"usage"`
+		} `json:"scores"`
 	}
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("sample %d: %w", i, err)
@@ -220,9 +224,18 @@ func (j *Journal) index(line []byte) error {
 	j.judged[i] = s.Verdict
 	if s.Error == "" && !s.Cached {
 		j.spent.Samples++
+	}
+	// A conversation that broke off was paid for as far as it went.
+	if !s.Cached {
 		j.spent.Cost += s.Cost
 		if s.Usage != nil {
 			j.spent.Tokens += int64(s.Usage.Total)
+		}
+	}
+	for _, score := range s.Scores {
+		j.spent.Cost += score.Cost
+		if score.Usage != nil {
+			j.spent.Tokens += int64(score.Usage.Total)
 		}
 	}
 	return nil

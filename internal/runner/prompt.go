@@ -212,8 +212,11 @@ func (m *message) renderExamples(vars map[string]any, examples []any) ([]record.
 
 // CheckPrompt renders the prompt for a case and reports what is wrong as a *config.Error at the case.
 func CheckPrompt(p *Prompt, c *Case, at config.Pos) error {
-	_, err := p.Render(c)
+	messages, err := p.Render(c)
 	if err == nil {
+		if len(c.Turns) > 0 && lastOfUser(messages) < 0 {
+			return &config.Error{Pos: at.At("turns"), Problem: fmt.Sprintf("the prompt at %s has no message of the user, before which the turns would stand", p.pos), Want: "a prompt that ends with a message of the user"}
+		}
 		return nil
 	}
 	e := &config.Error{Pos: at, Problem: fmt.Sprintf("the prompt at %s cannot be rendered", p.pos), Err: err}

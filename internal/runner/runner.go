@@ -40,6 +40,16 @@ type Case struct {
 	Prefix, Suffix string
 	Threshold      *float64
 	Checks         []Check
+	// Turns come before the prompt's own message of the user; see Turn.
+	Turns []Turn
+	// Transform makes what is judged from the answer; nil leaves it as it is.
+	Transform *scorer.Transform
+	// Output stands for the answer, which is then not asked for.
+	Output *string
+	// Continuations and ScorePrompt are what the checks need of the provider besides an answer; see
+	// record.Request.
+	Continuations []string
+	ScorePrompt   bool
 	// Timed says that a check depends on when the answer was made, so that the cache may not answer.
 	Timed bool
 }
@@ -57,6 +67,10 @@ type Cell struct {
 	Stream bool
 	// Limit is shared by the cells of one provider.
 	Limit *Limiter
+	// Transform makes the output from the model's, before the case's own transform; may be nil.
+	Transform *scorer.Transform
+	// Tools are the functions that the provider offers its model; nil when it has none.
+	Tools *scorer.Toolset
 }
 
 // Plan is what to execute.
@@ -250,7 +264,7 @@ func (r *run) feed(ctx context.Context, jobs chan<- job) error {
 // cancelAfterInFlight remembers why the run stops; samples in flight are finished, since they are
 // paid for.
 func (r *run) cancelAfterInFlight(why string) {
-	r.spend.drain(func() { r.cancel(stopped(why)) })
+	r.spend.drain(why, func() { r.cancel(stopped(why)) })
 }
 
 // sample makes, judges and journals one sample. A sample cut short by the end of the run leaves no
@@ -258,36 +272,59 @@ func (r *run) cancelAfterInFlight(why string) {
 func (r *run) sample(ctx context.Context, j job) {
 	s := r.newSample(j)
 	messages, err := j.cell.Prompt.Render(j.c)
+	var t *talk
+	if err == nil {
+		t, err = newTalk(j, s, messages)
+	}
 	if err != nil {
-		r.finish(j, unanswered(s, j.c, "prompt: "+err.Error()), record.Response{}, false)
+		t = &talk{j: j, s: s}
+		t.unanswered(t.steps()[0], "prompt: "+err.Error())
+		r.finish(j, s, paid{})
 		return
 	}
-	s.Input = messages
-	req := record.Request{
-		Messages: messages, Prompt: record.PromptText(messages), Vars: j.c.Vars, Case: j.c.ID,
-		Repeat: j.repeat, Seed: s.Seed, Stream: j.cell.Stream,
+	for _, st := range t.steps() {
+		why, answered := r.exchange(ctx, t, st)
+		if ctx.Err() != nil && (!answered || anyError(s.Scores)) {
+			r.spend.release()
+			return // the errors may be those of the run's end
+		}
+		if !answered {
+			t.unanswered(st, why)
+			break
+		}
 	}
-	resp, retries, err := r.answer(ctx, j, req)
-	if ctx.Err() != nil && err != nil {
-		r.spend.release()
-		return
+	t.totals()
+	if s.Error == "" {
+		s.Verdict, s.Score = Judge(s.Scores, j.c.Threshold)
 	}
-	s.Retries = retries
-	if err != nil {
-		r.finish(j, unanswered(s, j.c, err.Error()), resp, false)
-		return
+	r.finish(j, s, t.paid)
+}
+
+// given returns the answer that the case itself holds, or asks for one.
+func (r *run) given(ctx context.Context, j job, req record.Request) (record.Response, int, error) {
+	if j.c.Output != nil {
+		return record.Response{Output: *j.c.Output}, 0, nil
 	}
-	fill(s, &resp)
-	in := &scorer.Input{Vars: j.c.Vars, Prompt: req.Prompt, Messages: messages, Metadata: j.c.Metadata, Response: &resp}
-	for _, check := range j.c.Checks {
-		s.Scores = append(s.Scores, check.Score(ctx, in))
+	return r.answer(ctx, j, req)
+}
+
+// transform puts what the provider's and the case's transforms make of the answer in its place, and
+// says whether there are any.
+func transform(ctx context.Context, j job, in *scorer.Input) (made bool, err error) {
+	for _, t := range []*scorer.Transform{j.cell.Transform, j.c.Transform} {
+		if t == nil {
+			continue
+		}
+		resp, err := t.Response(ctx, in)
+		if err != nil {
+			return made, err
+		}
+		if t == j.c.Transform {
+			in.Given = in.Response
+		}
+		in.Response, made = resp, true
 	}
-	if ctx.Err() != nil && anyError(s.Scores) {
-		r.spend.release()
-		return // the errors may be those of the run's end
-	}
-	s.Verdict, s.Score = Judge(s.Scores, j.c.Threshold)
-	r.finish(j, s, resp, true)
+	return made, nil
 }
 
 func (r *run) newSample(j job) *record.Sample {
@@ -298,32 +335,28 @@ func (r *run) newSample(j job) *record.Sample {
 	}
 }
 
-// unanswered marks a sample as one without an answer. Its scores are errors too, so that no metric
-// loses an observation without a trace.
-func unanswered(s *record.Sample, c *Case, why string) *record.Sample {
-	s.Error, s.Verdict = why, verdict.Error
-	for _, check := range c.Checks {
-		s.Scores = append(s.Scores, record.Score{Name: check.Name(), Type: check.Type(), Error: "no answer"})
+const noAnswer = "no answer"
+
+// failed marks a sample as one without an answer.
+func failed(s *record.Sample, why string) { s.Error, s.Verdict = why, verdict.Error }
+
+// unjudged gives a sample the scores of a step that came to no judgement.
+func unjudged(s *record.Sample, st step, why string) {
+	for _, check := range st.checks {
+		score := record.Score{Name: check.Name(), Type: check.Type(), Error: why}
+		if composite, ok := check.(interface{ Unjudged(string) record.Score }); ok {
+			score = composite.Unjudged(why)
+		}
+		score.Turn = st.turn
+		s.Scores = append(s.Scores, score)
 	}
-	return s
 }
 
-// fill copies what was answered into the sample.
+// fill copies what was answered into the sample; talk.totals adds what is summed over a conversation.
 func fill(s *record.Sample, resp *record.Response) {
 	s.Output, s.FinishReason, s.Refusal = resp.Output, resp.FinishReason, resp.Refusal
 	s.Model, s.Fingerprint, s.Logprobs = resp.Model, resp.Fingerprint, resp.Logprobs
-	s.Cost, s.Cached = resp.Cost, resp.Cached
-	if resp.Usage != (record.Usage{}) {
-		u := resp.Usage
-		if u.Total == 0 {
-			u.Total = u.Prompt + u.Completion
-		}
-		s.Usage = &u
-	}
-	if resp.Latency > 0 {
-		l := resp.Latency.Seconds()
-		s.Latency = &l
-	}
+	s.PromptLogprobs, s.Likelihoods, s.ToolCalls = resp.PromptLogprobs, resp.Likelihoods, resp.ToolCalls
 	if resp.TTFT > 0 {
 		t := resp.TTFT.Seconds()
 		s.TTFT = &t
@@ -339,24 +372,24 @@ func anyError(scores []record.Score) bool {
 	return false
 }
 
-// finish journals a sample and counts it.
-func (r *run) finish(j job, s *record.Sample, resp record.Response, answered bool) {
-	var cost float64
-	var tokens int64
-	if answered && !resp.Cached {
-		if s.Cost != nil {
-			cost = *s.Cost
+// finish journals a sample and counts it with what its answers took.
+func (r *run) finish(j job, s *record.Sample, answers paid) {
+	cost, tokens := answers.cost, answers.tokens
+	// Judging costs, whether or not the answer came from the cache.
+	for i := range s.Scores {
+		if c := s.Scores[i].Cost; c != nil {
+			cost += *c
 		}
-		if s.Usage != nil {
-			tokens = int64(s.Usage.Total)
+		if u := s.Scores[i].Usage; u != nil {
+			tokens += int64(u.Total)
 		}
 	}
 	if err := r.journal.Append(j.index, s); err != nil {
 		r.cancel(&journalError{err})
 		return
 	}
-	if r.opts.Budget.Cost > 0 && s.Cost == nil && tokens > 0 {
-		r.cancelAfterInFlight(fmt.Sprintf("cost budget cannot be kept: the price of %s is not known; give it with --prices or the provider's inputCost and outputCost", s.Provider))
+	if who := unpriced(s); r.opts.Budget.Cost > 0 && who != "" {
+		r.cancelAfterInFlight(fmt.Sprintf("cost budget cannot be kept: the price of %s is not known; give it with --prices or the provider's inputCost and outputCost", who))
 	}
 	r.spend.done(cost, tokens)
 	r.mu.Lock()
@@ -381,69 +414,28 @@ func (r *run) finish(j job, s *record.Sample, resp record.Response, answered boo
 	}
 }
 
-// Judge combines the scores of one sample. Scores of weight 0 and measurements without a judgement
-// count for nothing. Without a threshold every judged score must pass; with one the weighted mean of
-// the values must reach it. A failure is certain whatever could not be judged; without one, an
-// error leaves the sample in error. Nothing judged is Undecided. The returned score is the weighted
-// mean of the judged values, nil when there is none.
-func Judge(scores []record.Score, threshold *float64) (verdict.Verdict, *float64) {
-	var sum, weights float64
-	judged, failed, errored := 0, false, false
-	for i := range scores {
-		s := &scores[i]
-		w := 1.0
-		if s.Weight != nil {
-			w = *s.Weight
-		}
-		switch {
-		case w == 0:
-		case s.Error != "":
-			errored = true
-		case s.Pass != nil:
-			judged++
-			failed = failed || !*s.Pass
-			weights += w
-			if s.Value != nil {
-				sum += w * share(s)
-			}
-		}
+// unpriced names what used tokens at a price that is not known: the provider, or the judge of an
+// assertion; "" when there is none.
+func unpriced(s *record.Sample) string {
+	if s.Cost == nil && s.Usage != nil && s.Usage.Total > 0 && !s.Cached {
+		return s.Provider
 	}
-	var score *float64
-	if weights > 0 {
-		v := sum / weights
-		score = &v
-	}
-	switch {
-	case threshold != nil && errored:
-		return verdict.Error, score
-	case threshold != nil && score != nil:
-		if *score >= *threshold {
-			return verdict.Pass, score
-		}
-		return verdict.Fail, score
-	case failed:
-		return verdict.Fail, score
-	case errored:
-		return verdict.Error, score
-	case judged == 0:
-		return verdict.Undecided, score
-	default:
-		return verdict.Pass, score
-	}
+	return unpricedJudge(s.Scores)
 }
 
-// share turns a judged score into a share of the sample's: values from 0 to 1 as they are, measured
-// quantities such as seconds by whether they passed.
-func share(s *record.Score) float64 {
-	quantity := !(*s.Value >= 0 && *s.Value <= 1)
-	for i := range s.Measures {
-		quantity = quantity || s.Measures[i].Metric == s.Name && s.Measures[i].Unit != ""
+func unpricedJudge(scores []record.Score) string {
+	for i := range scores {
+		if j := scores[i].Judge; j != nil && j.Unpriced > 0 {
+			return "the judge of " + scores[i].Name
+		}
+		if who := unpricedJudge(scores[i].Scores); who != "" {
+			return who
+		}
 	}
-	switch {
-	case !quantity:
-		return *s.Value
-	case *s.Pass:
-		return 1
-	}
-	return 0
+	return ""
+}
+
+// Judge combines the scores of one sample as scorer.Combine does.
+func Judge(scores []record.Score, threshold *float64) (verdict.Verdict, *float64) {
+	return scorer.Combine(scores, threshold)
 }

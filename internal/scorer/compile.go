@@ -27,6 +27,8 @@ type Assertion struct {
 	weight    *float64
 	spec      Spec
 	signature string
+	// transform and context, when set, make what is judged, and the variable context, from the answer.
+	transform, context *Transform
 }
 
 // shape is what a Scorer's Value is. It follows from the Kind unless the Scorer knows better.
@@ -46,7 +48,7 @@ type conventional interface{ convention() string }
 
 // Compile builds the assertion a, whose templates have been rendered; dir is the suite's folder.
 // Its errors are *config.Error or config.Errors.
-func Compile(a config.Assertion, dir string) (*Assertion, error) {
+func Compile(a config.Assertion, dir string, services *Services) (*Assertion, error) {
 	typ := a.Type
 	if a.Not {
 		typ = "not-" + typ
@@ -56,7 +58,22 @@ func Compile(a config.Assertion, dir string) (*Assertion, error) {
 		return nil, unknownType(a, typ)
 	}
 	var errs config.Errors
-	spec := Spec{Pos: a.Pos, Value: a.Value, ValuePos: a.ValuePos, Threshold: a.Threshold, Config: a.Config, Dir: dir}
+	if services == nil {
+		services = &Services{}
+	}
+	spec := Spec{
+		Pos: a.Pos, Value: a.Value, ValuePos: a.ValuePos, Threshold: a.Threshold, Config: a.Config, Dir: dir,
+		Provider: a.Provider, ProviderPos: a.ProviderPos, RubricPrompt: a.RubricPrompt, Assert: a.Assert, Services: services,
+	}
+	if spec.Provider == nil {
+		spec.Provider, spec.ProviderPos = a.Judge.Provider, a.Pos
+	}
+	if spec.RubricPrompt == nil {
+		spec.RubricPrompt = a.Judge.RubricPrompt
+	}
+	if spec.part = services.Compile; spec.part == nil {
+		spec.part = func(a config.Assertion) (*Assertion, error) { return Compile(a, dir, services) }
+	}
 	if spec.ValuePos == (config.Pos{}) {
 		spec.ValuePos = a.Pos.At("value")
 	}
@@ -71,13 +88,20 @@ func Compile(a config.Assertion, dir string) (*Assertion, error) {
 	if len(errs) > 0 {
 		return nil, errs.Err()
 	}
+	transform, err := transformOf(a.Transform, a.TransformPos, dir, services)
+	errs.Append(a.Pos, err)
+	contextOf, err := transformOf(a.ContextTransform, a.ContextTransformPos, dir, services)
+	errs.Append(a.Pos, err)
+	if len(errs) > 0 {
+		return nil, errs.Err()
+	}
 	scorer, err := build(kind, spec)
 	if err != nil {
 		errs.Append(a.Pos, err)
 		return nil, errs.Err()
 	}
 	c := &Assertion{
-		kind: kind, scorer: scorer, typ: typ, name: typ, not: a.Not, weight: a.Weight, spec: spec,
+		kind: kind, scorer: scorer, transform: transform, context: contextOf, typ: typ, name: typ, not: a.Not, weight: a.Weight, spec: spec,
 		shape: shape{
 			continuous: kind.Continuous, graded: kind.Unit == "", unit: kind.Unit, timed: kind.Timed,
 			judges: !kind.Continuous || kind.Threshold == Forbidden || spec.Threshold != nil,
@@ -95,6 +119,14 @@ func Compile(a config.Assertion, dir string) (*Assertion, error) {
 	}
 	c.signature = c.SignatureOf(spec.Value)
 	return c, nil
+}
+
+// transformOf compiles a transform; nil when there is none.
+func transformOf(source string, pos config.Pos, dir string, services *Services) (*Transform, error) {
+	if source == "" {
+		return nil, nil
+	}
+	return NewTransform(source, pos, dir, services)
 }
 
 // build guards against parsers of schemas, expressions and patterns that do not survive what users write.
@@ -159,6 +191,14 @@ func (a *Assertion) Type() string { return a.typ }
 // Kind is the kind that the type names.
 func (a *Assertion) Kind() Kind { return a.kind }
 
+// Caution is what a suite that gates on this assertion must be warned of; empty if nothing.
+func (a *Assertion) Caution() string {
+	if c, ok := a.scorer.(interface{ caution() string }); ok {
+		return c.caution()
+	}
+	return a.kind.Caution
+}
+
 // Weight is the weight as written; nil means 1.
 func (a *Assertion) Weight() *float64 { return a.weight }
 
@@ -197,6 +237,16 @@ func (a *Assertion) Close() error {
 func (a *Assertion) Score(ctx context.Context, in *Input) record.Score {
 	s := record.Score{Name: a.name, Type: a.typ, Weight: a.weight}
 	res, err := a.judge(ctx, in)
+	s.Cost = res.Cost
+	s.Scores = res.Scores
+	if res.Usage != (record.Usage{}) {
+		usage := res.Usage
+		s.Usage = &usage
+	}
+	if res.Judge != (record.Judging{}) {
+		judge := res.Judge
+		s.Judge = &judge
+	}
 	if err == nil {
 		if a.not {
 			a.negate(&res)
@@ -234,18 +284,70 @@ func (a *Assertion) judge(ctx context.Context, in *Input) (res Result, err error
 	if in == nil || in.Response == nil {
 		return Result{}, errors.New("there is no answer to judge")
 	}
+	if err := a.unanswered(in.Response); err != nil {
+		return Result{}, err
+	}
+	if in, err = a.subject(ctx, in); err != nil {
+		return Result{}, err
+	}
 	res, err = a.scorer.Score(ctx, in)
+	// What judging took was spent whether or not it came to something, and the parts of a composite
+	// stand for themselves.
+	spent := Result{Cost: res.Cost, Usage: res.Usage, Judge: res.Judge, Scores: res.Scores}
 	switch {
 	case err != nil:
-		return Result{}, err
+		return spent, err
 	case math.IsNaN(res.Value) || math.IsInf(res.Value, 0):
-		return Result{}, fmt.Errorf("%s gave %v, which is not a number", a.typ, res.Value)
+		return spent, fmt.Errorf("%s gave %v, which is not a number", a.typ, res.Value)
 	case !a.shape.continuous && res.Value != 0 && res.Value != 1:
-		return Result{}, fmt.Errorf("%s gave %v, want 0 or 1", a.typ, res.Value)
+		return spent, fmt.Errorf("%s gave %v, want 0 or 1", a.typ, res.Value)
 	case res.Pass == nil && a.not:
-		return Result{}, fmt.Errorf("%s has no outcome to turn round", a.kind.Name)
+		return spent, fmt.Errorf("%s has no outcome to turn round", a.kind.Name)
 	}
 	return res, nil
+}
+
+// subject is what is judged: the answer, or what the assertion's transforms make of it.
+func (a *Assertion) subject(ctx context.Context, in *Input) (*Input, error) {
+	if a.context != nil {
+		out, err := a.context.withContext(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		in = out
+	}
+	if a.transform == nil {
+		return in, nil
+	}
+	r, err := a.transform.Response(ctx, in)
+	out := *in
+	out.Response = r
+	return &out, err
+}
+
+// Unjudged is the score of a sample without an answer, with one for each part of a composite.
+func (a *Assertion) Unjudged(why string) record.Score {
+	s := record.Score{Name: a.name, Type: a.typ, Weight: a.weight, Error: why}
+	for _, p := range a.Parts() {
+		s.Scores = append(s.Scores, p.Unjudged(why))
+	}
+	return s
+}
+
+// Parts are the assertions that a composite is made of; nil for others.
+func (a *Assertion) Parts() []*Assertion {
+	if set, ok := a.scorer.(*setScorer); ok {
+		return set.parts
+	}
+	return nil
+}
+
+// NeedsTools says that the assertion, or a part of it, judges by the provider's own tools.
+func (a *Assertion) NeedsTools() bool {
+	if t, ok := a.scorer.(interface{ needsTools() bool }); ok {
+		return t.needsTools()
+	}
+	return slices.ContainsFunc(a.Parts(), (*Assertion).NeedsTools)
 }
 
 // negate turns a result round. Scores become 1-Value; a quantity in a unit stays what was measured,
@@ -300,6 +402,22 @@ func (a *Assertion) measures(res Result) ([]record.Measure, error) {
 // was written, say, so that the cases it is filled in for share one signature. Values and config are
 // hashed, for they may be long or secret; numbers and booleans of the config are given as they are.
 func (a *Assertion) SignatureOf(value any) string {
+	convention := ""
+	if c, ok := a.scorer.(conventional); ok {
+		convention = c.convention()
+	}
+	return a.signatureOf(value, convention)
+}
+
+// SignatureAs is SignatureOf for an assertion as it was written, with its parts.
+func (a *Assertion) SignatureAs(written config.Assertion) string {
+	if parts := a.Parts(); parts != nil && len(written.Assert) == len(parts) {
+		return a.signatureOf(written.Value, setConvention(parts, written.Assert))
+	}
+	return a.SignatureOf(written.Value)
+}
+
+func (a *Assertion) signatureOf(value any, convention string) string {
 	var b strings.Builder
 	b.WriteString(a.kind.Name + "/" + a.kind.Version)
 	part := func(s string) {
@@ -308,8 +426,12 @@ func (a *Assertion) SignatureOf(value any) string {
 		}
 	}
 	part(a.kind.Convention)
-	if c, ok := a.scorer.(conventional); ok {
-		part(c.convention())
+	part(convention)
+	if a.transform != nil {
+		part("transform=" + a.transform.signature())
+	}
+	if a.context != nil {
+		part("context=" + a.context.signature())
 	}
 	if a.not {
 		part("not")

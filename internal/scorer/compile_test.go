@@ -18,7 +18,7 @@ func TestCompileRefuses(t *testing.T) {
 	f := func(a config.Assertion, want ...string) {
 		t.Helper()
 		a.Pos, a.ValuePos = at, value
-		_, err := Compile(a, "")
+		_, err := Compile(a, "", nil)
 		if err == nil {
 			t.Errorf("%+v was accepted", a)
 			return
@@ -37,7 +37,7 @@ func TestCompileRefuses(t *testing.T) {
 	f(typ("contain", "x"), `assert[0].type`, `did you mean "contains"?`)
 	f(typ("quux-quux-quux", "x"), "no such assertion type", "docs/scorers.md")
 	f(typ("llm-rubric", "x"), "judge")
-	f(config.Assertion{Type: "similar", Not: true}, "not-similar", "embedding")
+	f(config.Assertion{Type: "similar", Not: true}, "not-similar", "needs a value")
 	f(typ("contains", nil), "contains needs a value")
 	f(config.Assertion{Type: "contains", Not: true}, "not-contains needs a value")
 	f(typ("latency", nil), "latency needs a threshold")
@@ -79,7 +79,7 @@ func TestCompileRefuses(t *testing.T) {
 	f(typ("is-json", map[string]any{"$ref": "file:///etc/passwd"}), "not followed")
 	f(typ("is-json", map[string]any{"$ref": "other.json"}), `"other.json" is not followed`)
 	f(typ("is-json", map[string]any{"pattern": "(a"}), "not a valid JSON Schema")
-	f(typ("is-xml", "root"), "not a mapping")
+	f(typ("is-xml", int64(3)), "names no elements")
 	f(typ("is-xml", map[string]any{"required": []any{"a"}}), `unknown key "required"`)
 	f(typ("is-xml", map[string]any{"requiredElements": []any{"a..b"}}), `"a..b" is not a path`)
 	f(typ("forbidden", []any{}), "cannot fail")
@@ -95,7 +95,7 @@ func TestCompileRefuses(t *testing.T) {
 
 // Two mistakes are reported together.
 func TestCompileReportsAllNeeds(t *testing.T) {
-	_, err := Compile(config.Assertion{Type: "contains", Threshold: new(1.0)}, "")
+	_, err := Compile(config.Assertion{Type: "contains", Threshold: new(1.0)}, "", nil)
 	if all, ok := errors.AsType[config.Errors](err); !ok || len(all) != 2 {
 		t.Errorf("got %v, want the missing value and the threshold that is not wanted", err)
 	}

@@ -55,7 +55,9 @@ part of the recipe, and a number made with another value is another metric.
 			threshold += fmt.Sprintf(", %v by default", *k.Default)
 		}
 		fmt.Fprintf(&b, "- threshold: %s\n", threshold)
-		if keys := configKeys(t, k, all[k.Name]); len(keys) > 0 {
+		if k.FreeConfig {
+			b.WriteString("- config: anything, handed to the code\n")
+		} else if keys := configKeys(t, k, all[k.Name]); len(keys) > 0 {
 			fmt.Fprintf(&b, "- config: %s\n", code(keys))
 		}
 		what := "a rate"
@@ -66,6 +68,12 @@ part of the recipe, and a number made with another value is another metric.
 			what = "a mean"
 		}
 		fmt.Fprintf(&b, "- metric: %s\n- version: %s\n", what, k.Version)
+		if k.Judged {
+			b.WriteString("- asks a judge: see [judges.md](judges.md)\n")
+		}
+		if len(k.Vars) > 0 {
+			fmt.Fprintf(&b, "- needs the variables %s\n", code(k.Vars))
+		}
 		if k.Timed {
 			b.WriteString("- never judges a cached answer\n")
 		}
@@ -97,7 +105,7 @@ func code(names []string) string { return "`" + strings.Join(names, "`, `") + "`
 // configKeys asks a kind what config it reads by giving it a key that no kind has.
 func configKeys(t *testing.T, k Kind, e example) []string {
 	const stranger = "no such key at all, and unlike any other"
-	s := Spec{Value: e.value, Threshold: e.threshold, Dir: t.TempDir(), Config: config.Object{Map: map[string]any{stranger: true}}}
+	s := Spec{Value: e.value, Threshold: e.threshold, Assert: e.assert, Dir: t.TempDir(), Config: config.Object{Map: map[string]any{stranger: true}}}
 	for key, v := range e.config {
 		s.Config.Map[key] = v
 	}

@@ -17,7 +17,8 @@ type kindTable struct {
 // table is built at first use and never changes.
 var table = sync.OnceValue(func() *kindTable {
 	t := &kindTable{byName: map[string]int{}}
-	t.kinds = slices.Concat(textKinds(), structureKinds(), invariantKinds(), operationalKinds(), celKinds(), referenceKinds(), ifevalKinds(), execKinds())
+	t.kinds = slices.Concat(textKinds(), structureKinds(), invariantKinds(), operationalKinds(), celKinds(), referenceKinds(), ifevalKinds(), execKinds(),
+		likelihoodKinds(), semanticKinds(), safetyKinds(), judgeKinds(), toolKinds(), markupKinds(), codeKinds(), compositeKinds(), harnessKinds())
 	slices.SortFunc(t.kinds, func(a, b Kind) int { return strings.Compare(a.Name, b.Name) })
 	for i, k := range t.kinds {
 		for _, name := range append([]string{k.Name}, k.Aliases...) {
@@ -63,22 +64,16 @@ var unsupported = [...]struct {
 	why   string
 	names []string
 }{
-	{"needs a model as a judge, which telltale does not run yet", []string{
-		"llm-rubric", "agent-rubric", "search-rubric", "research-rubric", "video-rubric", "model-graded-", "g-eval", "factuality",
-		"answer-relevance", "context-", "conversation-relevance", "citation-faithfulness", "noise-sensitivity", "select-best", "pi",
-		"trajectory:goal-success",
+	{"needs a judge of a kind that telltale does not have; llm-rubric may do", []string{
+		"agent-rubric", "search-rubric", "research-rubric", "video-rubric", "conversation-relevance", "citation-faithfulness", "noise-sensitivity",
+		"select-best", "pi", "trajectory:goal-success",
 	}},
-	{"needs an embedding model, which telltale does not run yet", []string{"similar", "similar:", "bertscore"}},
-	{"needs a classifier or a moderation service, which telltale does not run yet", []string{"classifier", "moderation", "guardrails", "guardrail"}},
-	{"runs code in telltale's own process; write the check as cel, or as a program for exec", []string{"javascript", "python", "ruby", "webhook"}},
-	{"needs a parser that telltale does not have", []string{"is-sql", "contains-sql", "is-html", "contains-html"}},
-	{"needs tool calls, which telltale does not record yet", []string{
-		"is-valid-function-call", "is-valid-openai-function-call", "is-valid-openai-tools-call", "tool-call-f1", "skill-used",
-	}},
+	{"needs a classifier or guardrails of the provider, which telltale does not run yet; see toxicity, moderation and pii", []string{"classifier", "guardrails", "guardrail"}},
+	{"runs code that telltale does not run; write the check as cel, or as a program for exec", []string{"ruby", "webhook"}},
+	{"needs the skills that an agent reports, which telltale does not record", []string{"skill-used"}},
 	{"needs traces of the system under test, which telltale does not record yet", []string{"trajectory:", "trace-"}},
 	{"reads traces in promptfoo; for the provider's own count use tokens with a threshold", []string{"tokens-used"}},
-	{"needs token log-probabilities; telltale does not score them yet", []string{"perplexity", "perplexity-score"}},
-	{"groups or compares other assertions, which telltale does not do yet", []string{"assert-set", "max-score", "combinator"}},
+	{"compares the answers of several providers, which telltale does not do", []string{"max-score", "combinator"}},
 	{"belongs to promptfoo's own red-team service", []string{"promptfoo:"}},
 	{"is a grade given by hand in promptfoo's web page", []string{"human"}},
 }

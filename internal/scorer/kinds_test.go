@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,6 +23,10 @@ type example struct {
 	threshold  *float64
 	config     map[string]any
 	pass, fail record.Response
+	assert     []config.Assertion // of a composite
+	program    string             // what must be on the PATH
+	provider   any                // of a judge
+	context    string             // contextTransform
 }
 
 func says(s string) record.Response { return record.Response{Output: s} }
@@ -60,6 +65,12 @@ func examples() map[string]example {
 		"language": {value: "French", pass: says("Bonjour tout le monde, comment allez-vous aujourd'hui ?"),
 			fail: says("Good morning everybody, how are you doing today?")},
 
+		"toxicity":   {pass: says("Paris is the capital of France."), fail: says("You stupid fucking idiot.")},
+		"moderation": {value: []any{"violence"}, pass: says("a quiet day"), fail: says("a violent day")},
+		"pii":        {pass: says("Ask the help desk."), fail: says("Ask jane.doe@acme.org.")},
+		"secrets":    {pass: says("The token is secret."), fail: says("The token is " + "ghp" + "_9fK2mX7qLs4Tz8VbN1cR6yWd3HgJ5pEa0uQi.")},
+		"canary":     {value: "Canary-7f3K9q", pass: says("I keep canaries."), fail: says("q9k3f7 yranac")},
+
 		"latency": {threshold: new(1000.0), pass: took(time.Second), fail: took(time.Second + time.Millisecond)},
 		"ttft":    {threshold: new(1000.0), pass: took(time.Second), fail: took(time.Second + time.Millisecond)},
 		"cost":    {threshold: new(0.01), pass: record.Response{Cost: new(0.01)}, fail: record.Response{Cost: new(0.011)}},
@@ -77,6 +88,29 @@ func examples() map[string]example {
 	all["numeric-answer"] = example{value: int64(18), pass: says("So it is $18.00."), fail: says("18 or 19")}
 	all["ifeval"] = example{value: map[string]any{"instruction_id_list": []any{"punctuation:no_comma"}, "kwargs": []any{map[string]any{}}},
 		pass: says("no comma here"), fail: says("one, two")}
+	all["fuzzy-match"] = example{value: []any{"the Eiffel Tower"}, pass: says("Eiffel tower, Paris!"), fail: says("Big Ben")}
+	all["lm-eval"] = example{config: map[string]any{"target": "want", "ignore_case": true, "filters": []any{map[string]any{"function": "remove_whitespace"}}},
+		pass: says(" Blue\n"), fail: says("red")}
+	all["is-sql"] = example{value: map[string]any{"databaseType": "postgresql", "allowedTables": []any{"users"}}, pass: says("SELECT id::text FROM users"), fail: says("SELECT id FROM orders")}
+	all["contains-sql"] = example{pass: says("Try this:\n```sql\nSELECT 1\n```"), fail: says("SELECT what you like")}
+	all["is-html"] = example{value: map[string]any{"closed": true}, pass: says("<p>Hello</p>"), fail: says("<div><p>Hello</p>")}
+	all["contains-html"] = example{pass: says("Write <b>bold</b> text"), fail: says("if a < b then c > d")}
+	call := func(name, arguments string) record.Response {
+		return record.Response{ToolCalls: []record.ToolCall{{Name: name, Arguments: arguments}}}
+	}
+	all["is-valid-function-call"] = example{value: []any{map[string]any{"type": "function", "function": map[string]any{"name": "search",
+		"parameters": map[string]any{"type": "object", "required": []any{"query"}}}}}, pass: call("search", `{"query":"cats"}`), fail: call("search", `{}`)}
+	all["tool-calls"] = example{value: []any{map[string]any{"name": "search", "arguments": map[string]any{"query": "cats"}}}, config: map[string]any{"order": "subset"},
+		pass: call("search", `{"query":"cats","limit":3}`), fail: call("search", `{"query":"dogs"}`)}
+	all["forbidden-tools"] = example{value: []any{"delete_*"}, pass: call("search", `{}`), fail: call("delete_all", `{}`)}
+	all["tool-call-f1"] = example{value: "search, send", threshold: new(0.6), pass: call("search", `{}`), fail: call("delete", `{}`)}
+	all["assert-set"] = example{assert: []config.Assertion{{Type: "contains", Value: "a"}, {Type: "equals", Value: "b", Weight: new(3.0)}}, threshold: new(0.7),
+		pass: says("b"), fail: says("a")}
+	all["javascript"] = example{value: "output.length > context.vars.want.length", pass: says("long enough"), fail: says("no"), program: "node"}
+	all["python"] = example{value: "len(output) > len(context['vars']['want'])", pass: says("long enough"), fail: says("no"), program: "python3"}
+	maps.Copy(all, judgeExamples())
+	maps.Copy(all, likelihoodExamples())
+	maps.Copy(all, semanticExamples())
 	// The test binary itself is the program: it looks for vars.want.
 	all["exec"] = example{value: []any{os.Args[0], "-test.run=^TestExecChild$"}, config: map[string]any{"env": map[string]any{"TELLTALE_JUDGE": "pass", "GORACE": "atexit_sleep_ms=0"}},
 		pass: says("a blue sky"), fail: says("a red one")}
@@ -84,15 +118,24 @@ func examples() map[string]example {
 }
 
 // exampleVars are the variables with which the examples hold.
-func exampleVars() map[string]any { return map[string]any{"want": "blue"} }
+func exampleVars() map[string]any {
+	return map[string]any{"want": "blue", "query": "What colour is the sky?", "context": "The sky is blue.\nGrass is green."}
+}
 
 func (e example) assertion(typ string) config.Assertion {
-	return config.Assertion{Type: typ, Value: e.value, Threshold: e.threshold, Config: config.Object{Map: e.config}}
+	return config.Assertion{Type: typ, Value: e.value, Threshold: e.threshold, Config: config.Object{Map: e.config}, Assert: e.assert,
+		Provider: e.provider, ContextTransform: e.context}
 }
 
 func compile(t testing.TB, a config.Assertion) *Assertion {
 	t.Helper()
-	c, err := Compile(a, t.TempDir())
+	services := &Services{AllowCode: true, Moderator: moderates, Model: openScripted, Embedder: openOneHot}
+	t.Cleanup(func() {
+		if err := services.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c, err := Compile(a, t.TempDir(), services)
 	if err != nil {
 		t.Fatalf("%s: %v", a.Type, err)
 	}
@@ -116,6 +159,11 @@ func TestEveryKindPassesAndFails(t *testing.T) {
 		delete(all, k.Name)
 		for _, name := range append([]string{k.Name}, k.Aliases...) {
 			t.Run(name, func(t *testing.T) {
+				if e.program != "" {
+					if _, err := exec.LookPath(e.program); err != nil {
+						t.Skip(err)
+					}
+				}
 				for _, not := range []bool{false, true} {
 					a := e.assertion(name)
 					a.Not = not
@@ -222,7 +270,9 @@ func TestScoresKeepTheirInvariant(t *testing.T) {
 				in := &Input{Response: answer(), Prompt: "p", Vars: exampleVars()}
 				s := c.Score(t.Context(), in)
 				checkScore(t, c, s)
-				if again := c.Score(t.Context(), in); !reflect.DeepEqual(s, again) {
+				again := c.Score(t.Context(), in)
+				again.Usage = s.Usage // references are embedded once
+				if !reflect.DeepEqual(s, again) {
 					t.Errorf("%s: first %+v, then %+v", c.Type(), s, again)
 				}
 			}
@@ -270,13 +320,14 @@ func TestUnsupported(t *testing.T) {
 			t.Errorf("Unsupported(%q) = %q, %v, want %q", name, why, ok, want)
 		}
 	}
-	f("llm-rubric", "judge")
-	f("model-graded-closedqa", "judge")
-	f("similar:cosine", "embedding")
-	f("javascript", "cel")
+	f("select-best", "judge")
+	f("llm-rubric", "")
+	f("model-graded-closedqa", "")
+	f("similar:cosine", "")
+	f("ruby", "cel")
 	f("trajectory:tool-used", "traces")
 	f("trajectory:goal-success", "judge")
-	f("context-recall", "judge")
+	f("context-recall", "")
 	f("promptfoo:redteam:pii", "red-team")
 	f("contains", "")
 	f("no-such-thing", "")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/scorer/logprob"
 	"github.com/telltale-llm/telltale/internal/scorer/textmetric"
 )
 
@@ -430,8 +431,9 @@ func gleuFinisher(g textmetric.GLEU) string {
 }
 
 // CorpusFinisher returns the function that makes the number of a corpus metric from its summed
-// statistics: 0 to 100 for BLEU and chrF, 0 to 1 for GLEU, NaN for statistics of another length. kind
-// is the Kind of a record.Measure, with or without its leading "corpus/".
+// statistics: 0 to 100 for BLEU and chrF, 0 to 1 for GLEU, at least 1 for perplexity (in bits per byte
+// at least 0), NaN for statistics of another length. kind is the Kind of a record.Measure, with or
+// without its leading "corpus/".
 func CorpusFinisher(kind string) (func(stats []float64) float64, bool) {
 	name, params, _ := strings.Cut(strings.TrimPrefix(kind, "corpus/"), ":")
 	p := map[string]string{}
@@ -465,6 +467,14 @@ func CorpusFinisher(kind string) (func(stats []float64) float64, bool) {
 		g := textmetric.GLEU{Lowercase: p["lc"] == "true", MaxOrder: whole("order")}
 		g.Tokenizer, _ = textmetric.ParseTokenizer(p["tok"])
 		written, finish = gleuFinisher(g), g.Score
+	case "perplexity":
+		if unit, ok := logprob.ParseUnit(params); ok {
+			written, finish = perplexityFinisher(unit), unit.Value
+		}
+	case "f1":
+		written, finish = binaryFinisher("f1"), binaryF1
+	case "mcc":
+		written, finish = binaryFinisher("mcc"), binaryMCC
 	}
 	if finish == nil || written != name+":"+params {
 		return nil, false

@@ -263,7 +263,7 @@ func TestCorpusMeasures(t *testing.T) {
 func TestCorpusFinisherRefuses(t *testing.T) {
 	for _, kind := range []string{"", "corpus/", "bleu", "corpus/bleu:", "corpus/rouge:n=1", "bleu:tok=13a",
 		"bleu:tok=zh,lc=false,order=4,smooth=exp,value=0", "bleu:tok=13a,lc=false,order=4,smooth=exp,value=NaN",
-		"chrf:nc=6,nw=0,beta=2,lc=no,space=false", "chrf:nc=-6,nw=0,beta=2,lc=false,space=false", "gleu:tok=13a,lc=false,order=4,x=1"} {
+		"chrf:nc=6,nw=0,beta=2,lc=no,space=false", "chrf:nc=-6,nw=0,beta=2,lc=false,space=false", "gleu:tok=13a,lc=false,order=4,x=1", "perplexity:", "perplexity:letter", "perplexity"} {
 		if _, ok := CorpusFinisher(kind); ok {
 			t.Errorf("there is a finisher for %q", kind)
 		}
@@ -350,6 +350,7 @@ func FuzzCorpusFinisher(f *testing.F) {
 	f.Add("corpus/bleu:tok=13a,lc=false,order=4,smooth=exp,value=0", 10)
 	f.Add("chrf:nc=6,nw=2,beta=2,lc=true,space=false", 24)
 	f.Add("gleu:tok=13a,lc=false,order=4", 2)
+	f.Add("perplexity:bits-per-byte", 2)
 	f.Fuzz(func(t *testing.T, kind string, n int) {
 		finish, ok := CorpusFinisher(kind)
 		if !ok {

@@ -8,6 +8,7 @@ package scorer
 
 import (
 	"context"
+	"time"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
@@ -20,6 +21,14 @@ type Input struct {
 	Messages []record.Message
 	Metadata map[string]any
 	Response *record.Response
+	// Case, Repeat and Seed are the sample's own, for what is asked of a judge.
+	Case   string
+	Repeat int
+	Seed   int64
+	// Given is the answer before the test's own transform; nil when there was none.
+	Given *record.Response
+	// Tools are the functions that the provider offers its model; nil when it has none.
+	Tools *Toolset
 }
 
 // Result is a judgement or a measurement.
@@ -36,6 +45,13 @@ type Result struct {
 	// Measures are what the sample adds to the run's metrics; empty means Value under the
 	// assertion's own metric name. A Metric that starts with "." is appended to that name.
 	Measures []record.Measure
+	// Cost and Usage are what the judging took; nil cost is unknown or none.
+	Cost  *float64
+	Usage record.Usage
+	// Judge counts the calls of a judge model.
+	Judge record.Judging
+	// Scores are the parts of a composite.
+	Scores []record.Score
 }
 
 // Scorer judges one answer. It is safe for concurrent use. An error means that it could not judge.
@@ -68,6 +84,54 @@ type Spec struct {
 	Config    config.Object
 	// Dir is the suite's folder, against which paths are resolved.
 	Dir string
+	// Provider, RubricPrompt and Assert are the assertion's own; see config.Assertion.
+	Provider     any
+	ProviderPos  config.Pos
+	RubricPrompt any
+	Assert       []config.Assertion
+	// Services gives access to models; never nil.
+	Services *Services
+	// part builds an assertion of a composite.
+	part func(config.Assertion) (*Assertion, error)
+}
+
+// Services is what a Scorer may use besides the answer. The fields may be nil: then a kind that needs
+// one is a *config.Error. Refs are what the suite has under provider: an id, a mapping, or nil
+// for the default.
+type Services struct {
+	Model     func(ref any, pos config.Pos) (Model, error)
+	Embedder  func(ref any, pos config.Pos) (Embedder, error)
+	Moderator func(ref any, pos config.Pos) (Moderator, error)
+	// AllowCode lets a suite run its own JavaScript and Python.
+	AllowCode bool
+	// Compile builds the parts of a composite, which its owner then closes. Nil stands for Compile
+	// with these services.
+	Compile func(config.Assertion) (*Assertion, error)
+
+	code codeHosts
+	// codeTimeout bounds one call of a suite's code; 0 stands for the constant of that name.
+	codeTimeout time.Duration
+	idf         idfTables
+}
+
+// Model is a judge. Retries are its own affair; failures are *record.Failure.
+type Model interface {
+	Complete(ctx context.Context, req record.Request) (record.Response, error)
+	// Snapshot identifies the model for signatures: provider, model and parameters.
+	Snapshot() record.Snapshot
+}
+
+// Embedder turns texts into vectors of one length.
+type Embedder interface {
+	Embed(ctx context.Context, texts []string) ([][]float32, record.Usage, error)
+	// Name identifies model and version for signatures, such as lexical/1 or openai:text-embedding-3-small.
+	Name() string
+}
+
+// Moderator gives each category of harm a score from 0 to 1.
+type Moderator interface {
+	Moderate(ctx context.Context, text string) (scores map[string]float64, flagged []string, err error)
+	Name() string
 }
 
 // Kind is one type of assertion.
@@ -95,6 +159,12 @@ type Kind struct {
 	Timed bool
 	// Caution is what a suite that gates on this kind must be warned of, in one sentence; empty if nothing.
 	Caution string
+	// Judged says that it asks a judge model.
+	Judged bool
+	// Vars are variables that the case must have.
+	Vars []string
+	// FreeConfig says that the config is the user's own, handed on to the user's code.
+	FreeConfig bool
 	// Build makes the Scorer. It reads Config with a strict config.Reader and calls Finish, and
 	// returns *config.Error or config.Errors for a user's mistake.
 	Build func(Spec) (Scorer, error)

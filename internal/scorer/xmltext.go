@@ -17,14 +17,24 @@ import (
 // elementPath is a dotted path of element names such as root.child.
 var elementPath = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_:·-]*(\.[\p{L}_][\p{L}\p{N}_:·-]*)*$`)
 
-// requiredElements reads value: {requiredElements: [root.child]}.
+// requiredElements reads value: {requiredElements: [root.child]}, the list alone, or a text with commas.
 func requiredElements(s Spec) ([]string, error) {
 	if s.Value == nil {
 		return nil, nil
 	}
 	m, ok := s.Value.(map[string]any)
+	switch v := s.Value.(type) {
+	case []any:
+		m, ok = map[string]any{"requiredElements": v}, true
+	case string:
+		list := []any{}
+		for part := range strings.SplitSeq(v, ",") {
+			list = append(list, strings.TrimSpace(part))
+		}
+		m, ok = map[string]any{"requiredElements": list}, true
+	}
 	if !ok {
-		return nil, badValue(s, "the value is not a mapping", "a mapping such as {requiredElements: [root.child]}")
+		return nil, badValue(s, "the value names no elements", "a list of paths such as root.child, a text with commas, or {requiredElements: [root.child]}")
 	}
 	r := config.Object{Pos: s.ValuePos, Map: m}.Reader()
 	paths := r.Strings("requiredElements")

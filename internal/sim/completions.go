@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/record"
@@ -154,7 +155,12 @@ func (s *completion) logprobs(b []byte, choice int, text string) []byte {
 		return list
 	}
 	for len(text) > 0 {
-		token := text[:nextToken(text)]
+		// No token goes over the end of the prompt.
+		piece := text
+		if rest := len(s.prompts[choice]) - s.offset[choice]; rest > 0 && rest < len(text) {
+			piece = text[:rest]
+		}
+		token := piece[:nextToken(piece)]
 		text = text[len(token):]
 		tokens = appendString(sep(tokens), token)
 		offsets = appendInt(sep(offsets), s.offset[choice])
@@ -165,6 +171,10 @@ func (s *completion) logprobs(b []byte, choice int, text string) []byte {
 			lp := a.variant.logprob(s.prev[choice], token, a.shift)
 			probs = appendFloat(probs, lp)
 			s.alts = a.variant.alternatives(s.alts[:0], s.prev[choice], token, lp, *s.r.Logprobs)
+			// This endpoint lists the token itself too, also when it is not one of the likeliest.
+			if !slices.ContainsFunc(s.alts, func(a alternative) bool { return a.token == token }) && *s.r.Logprobs > 0 {
+				s.alts = append(s.alts, alternative{token, lp})
+			}
 			tops = append(tops, '{')
 			for i, alt := range s.alts {
 				if i > 0 {

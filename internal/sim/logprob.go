@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"math"
 	"sort"
 
@@ -36,8 +37,8 @@ func (v *variant) logprob(prev, token string, shift float64) float64 {
 	return math.Round(lp*1e6) / 1e6
 }
 
-// alternatives appends the n most likely tokens after prev, token itself among them, in descending
-// order. What token leaves of the probability is shared out by halves.
+// alternatives appends the n most likely tokens after prev in descending order; token itself may or
+// may not be one of them. What token leaves of the probability is shared out by halves.
 func (v *variant) alternatives(dst []alternative, prev, token string, lp float64, n int) []alternative {
 	if n == 0 {
 		return dst
@@ -48,7 +49,7 @@ func (v *variant) alternatives(dst []alternative, prev, token string, lp float64
 	rest := math.Log(max(1-math.Exp(lp), 1e-9))
 	at, step := pick(key, forAlternative, 0, len(vocabulary)), 1+pick(key, forAlternative, 1, len(vocabulary)-1)
 	for range len(vocabulary) {
-		if len(dst)-first == n {
+		if len(dst)-first > n {
 			break
 		}
 		at = (at + step) % len(vocabulary)
@@ -60,7 +61,59 @@ func (v *variant) alternatives(dst []alternative, prev, token string, lp float64
 	}
 	list := dst[first:]
 	sort.SliceStable(list, func(i, j int) bool { return list[i].logprob > list[j].logprob })
-	return dst
+	return dst[:first+min(n, len(list))]
+}
+
+// scored returns the tokens of text from the first one that ends behind the byte from, each with its
+// log-probability and the likeliest tokens at its place. The first token of a text follows nothing and
+// has none.
+func (v *variant) scored(text string, from, top int) []record.TokenLogprob {
+	var out []record.TokenLogprob
+	var alts []alternative
+	prev := ""
+	for at := 0; at < len(text); {
+		token := text[at : at+nextToken(text[at:])]
+		at += len(token)
+		if prev != "" && at > from {
+			t := record.TokenLogprob{Token: token, Logprob: v.logprob(prev, token, 0), Top: make(map[string]float64, top)}
+			alts = v.alternatives(alts[:0], prev, token, t.Logprob, top)
+			for _, alt := range alts {
+				t.Top[alt.token] = alt.logprob
+			}
+			out = append(out, t)
+		}
+		prev = token
+	}
+	return out
+}
+
+// likelihoods answers a request for the likelihood of given texts, as a client of /v1/completions
+// with echo would get it.
+func (a *Answer) likelihoods(req *record.Request, top int) (r record.Response, f *record.Failure) {
+	prompt := req.Prompt
+	if prompt == "" {
+		prompt = record.PromptText(req.Messages)
+	}
+	if req.ScorePrompt {
+		r.PromptLogprobs = a.variant.scored(prompt, 0, top)
+		r.Usage.Prompt = countTokens(prompt)
+	}
+	for i, text := range req.Continuations {
+		tokens := a.variant.scored(prompt+text, len(prompt), 1)
+		if text == "" || len(tokens) == 0 {
+			return r, &record.Failure{Kind: record.BadRequest, Message: fmt.Sprintf("continuation %d has no likelihood: it or the prompt is empty", i+1)}
+		}
+		l := record.Likelihood{Text: text, Tokens: len(tokens), Greedy: true}
+		for _, t := range tokens {
+			l.Logprob += t.Logprob
+			for _, p := range t.Top {
+				l.Greedy = l.Greedy && p <= t.Logprob
+			}
+		}
+		r.Likelihoods = append(r.Likelihoods, l)
+		r.Usage.Prompt += countTokens(prompt + text)
+	}
+	return r, nil
 }
 
 // logprobs returns every token of the answer with its log-probability and the top most likely ones.

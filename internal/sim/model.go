@@ -148,8 +148,8 @@ func (m *Model) next(q *Query, attempt int) Answer {
 const shortest = time.Microsecond
 
 // Complete answers in process, waiting as long as a server would. The times it reports are the
-// simulated ones, so that the same requests always have the same answers, times included. Errors
-// are *record.Failure.
+// simulated ones, so that the same requests always have the same answers, times included. A request
+// for continuations gets their likelihoods instead of an answer. Errors are *record.Failure.
 func (m *Model) Complete(ctx context.Context, req record.Request) (record.Response, error) {
 	d := &m.o.Defaults
 	q := Query{Messages: req.Messages, Seed: &req.Seed}
@@ -169,6 +169,15 @@ func (m *Model) Complete(ctx context.Context, req record.Request) (record.Respon
 	if err := m.wait(ctx, a.Total()-a.TTFT); err != nil {
 		return record.Response{}, canceled(err)
 	}
+	if len(req.Continuations) > 0 {
+		r, f := a.likelihoods(&req, max(1, d.TopLogprobs))
+		if f != nil {
+			return record.Response{}, f
+		}
+		r.Model, r.Fingerprint, r.Latency = a.Model, a.Fingerprint, max(a.TTFT, shortest)
+		r.Usage.Total = r.Usage.Prompt
+		return r, nil
+	}
 	r := record.Response{
 		Output: a.Text, FinishReason: a.FinishReason, Model: a.Model, Fingerprint: a.Fingerprint,
 		Usage:   record.Usage{Prompt: a.PromptTokens, Completion: a.Tokens, Total: a.PromptTokens + a.Tokens},
@@ -179,6 +188,13 @@ func (m *Model) Complete(ctx context.Context, req record.Request) (record.Respon
 	}
 	if d.Logprobs || d.TopLogprobs > 0 {
 		r.Logprobs = a.logprobs(d.TopLogprobs)
+	}
+	if req.ScorePrompt {
+		scored, f := a.likelihoods(&req, max(1, d.TopLogprobs))
+		if f != nil {
+			return record.Response{}, f
+		}
+		r.PromptLogprobs = scored.PromptLogprobs
 	}
 	return r, nil
 }

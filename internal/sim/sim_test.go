@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -448,5 +449,59 @@ top_logprobs: 2
 	r, err := m.Complete(t.Context(), record.Request{Prompt: "hello"})
 	if err != nil || r.Output != "second" || r.Model != "bot-v2" || r.FinishReason != "stop" || len(r.Logprobs) != 1 || len(r.Logprobs[0].Top) != 2 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// What Complete says of given texts is what a client of /v1/completions with echo finds.
+func TestLikelihoodsOfGivenTexts(t *testing.T) {
+	const prompt = "Question: what is a refund?\nAnswer:"
+	texts := []string{" money", " a certain wordsmith", ", no\n", " 4", " Rome", " it depends on who asks and on when they do, of course"}
+	c, s := serve(t, "top_logprobs: 2", ServerOptions{})
+	r, err := s.m.Complete(t.Context(), record.Request{Prompt: prompt, Continuations: texts, ScorePrompt: true})
+	if err != nil || r.Output != "" || len(r.Likelihoods) != len(texts) || len(r.PromptLogprobs) != countTokens(prompt)-1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	again, err := s.m.Complete(t.Context(), record.Request{Prompt: prompt, Continuations: texts, ScorePrompt: true, Seed: 9})
+	if err != nil || !reflect.DeepEqual(again.Likelihoods, r.Likelihoods) || !reflect.DeepEqual(again.PromptLogprobs, r.PromptLogprobs) {
+		t.Errorf("another seed gives other likelihoods: %+v, %v", again, err)
+	}
+	greedy := 0
+	for i, text := range texts {
+		body, err := json.Marshal(map[string]any{"model": "m", "prompt": prompt + text, "echo": true, "logprobs": 1, "max_tokens": 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, v, _ := c.post("/v1/completions", string(body))
+		want := record.Likelihood{Text: text, Greedy: true}
+		lists := at(v, "choices", 0, "logprobs")
+		for k, p := range at(lists, "token_logprobs").([]any) {
+			from := int(at(lists, "text_offset", k).(float64))
+			if from < len(prompt) || from >= len(prompt)+len(text) {
+				continue
+			}
+			want.Logprob += p.(float64)
+			want.Tokens++
+			for _, q := range at(lists, "top_logprobs", k).(map[string]any) {
+				want.Greedy = want.Greedy && q.(float64) <= p.(float64)
+			}
+		}
+		if got := r.Likelihoods[i]; got.Tokens != want.Tokens || math.Abs(got.Logprob-want.Logprob) > 1e-9 || got.Greedy != want.Greedy {
+			t.Errorf("%+v, over HTTP %+v", got, want)
+		}
+		if want.Greedy {
+			greedy++
+		}
+	}
+	if greedy == len(texts) {
+		t.Error("every text is what the model would say")
+	}
+	with, err := s.m.Complete(t.Context(), record.Request{Prompt: prompt, ScorePrompt: true})
+	if err != nil || with.Output == "" || !reflect.DeepEqual(with.PromptLogprobs, r.PromptLogprobs) {
+		t.Errorf("%+v, %v", with, err)
+	}
+	for _, bad := range []record.Request{{Prompt: prompt, Continuations: []string{""}}, {Continuations: []string{"a"}}} {
+		if r, err := s.m.Complete(t.Context(), bad); err == nil {
+			t.Errorf("%+v", r)
+		}
 	}
 }

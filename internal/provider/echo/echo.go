@@ -28,6 +28,9 @@ func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Res
 	if f := provider.Interrupted(ctx); f != nil {
 		return record.Response{}, f
 	}
+	if f := provider.NoLikelihoods(p.id, &req); f != nil {
+		return record.Response{}, f
+	}
 	return record.Response{Output: req.Prompt, FinishReason: "stop"}, nil
 }
 

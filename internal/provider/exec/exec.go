@@ -20,6 +20,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/provider/wire"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/redact"
 	"github.com/telltale-llm/telltale/internal/worker"
@@ -139,6 +140,9 @@ type request struct {
 	Seed     int64            `json:"seed"`
 	Repeat   int              `json:"repeat"`
 	Case     string           `json:"case"`
+	// Continuations and ScorePrompt ask for likelihoods and prompt_logprobs instead of an output.
+	Continuations []string `json:"continuations,omitempty"`
+	ScorePrompt   bool     `json:"score_prompt,omitempty"`
 }
 
 // answer is a line from the program.
@@ -152,8 +156,13 @@ type answer struct {
 	Fingerprint  string            `json:"fingerprint"`
 	Usage        *provider.Usage   `json:"usage"`
 	Logprobs     provider.Logprobs `json:"logprobs"`
-	Cost         *float64          `json:"cost"`
-	Latency      *float64          `json:"latency"`
+
+	ToolCalls      provider.ToolCalls  `json:"tool_calls"`
+	PromptLogprobs provider.Logprobs   `json:"prompt_logprobs"`
+	Likelihoods    []record.Likelihood `json:"likelihoods"`
+
+	Cost    *float64 `json:"cost"`
+	Latency *float64 `json:"latency"`
 }
 
 // Complete hands the request to the program and waits for its answer. The error is a *record.Failure.
@@ -171,13 +180,18 @@ func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Res
 		enc.SetEscapeHTML(false)
 		err := enc.Encode(request{
 			ID: id, Prompt: req.Prompt, Messages: req.Messages, Vars: vars, Seed: req.Seed, Repeat: req.Repeat, Case: req.Case,
+			Continuations: req.Continuations, ScorePrompt: req.ScorePrompt,
 		})
 		return bytes.TrimRight(b.Bytes(), "\n"), err
 	})
 	if err != nil {
 		return record.Response{}, failure(err)
 	}
-	return p.response(got)
+	out, err := p.response(got)
+	if err == nil && len(out.Likelihoods) != len(req.Continuations) {
+		return record.Response{}, &record.Failure{Kind: record.BadRequest, Message: fmt.Sprintf("the program gave %d likelihoods for %d continuations", len(out.Likelihoods), len(req.Continuations))}
+	}
+	return out, err
 }
 
 func (p *Provider) response(got worker.Answer) (record.Response, error) {
@@ -199,14 +213,23 @@ func (p *Provider) response(got worker.Answer) (record.Response, error) {
 			return record.Response{}, f
 		}
 	}
-	if !present(a.Output) {
+	if err := provider.CheckLikelihoods(a.Likelihoods); err != nil {
+		return malformed(err.Error())
+	}
+	if !present(a.Output) && len(a.ToolCalls) == 0 && len(a.Likelihoods) == 0 && len(a.PromptLogprobs) == 0 {
 		return malformed("the program's answer has neither output nor error")
 	}
 	out := record.Response{
 		FinishReason: a.FinishReason, Refusal: a.Refusal, Model: a.Model, Fingerprint: a.Fingerprint,
 		Logprobs: a.Logprobs, Latency: got.Elapsed,
+		ToolCalls: a.ToolCalls, PromptLogprobs: a.PromptLogprobs, Likelihoods: a.Likelihoods,
 	}
-	out.Output, _ = provider.Text(a.Output)
+	switch {
+	case present(a.Output):
+		out.Output, _ = provider.Text(a.Output)
+	case len(a.ToolCalls) > 0:
+		out.Output = wire.CallsText(a.ToolCalls)
+	}
 	var err error
 	if out.Usage, err = a.Usage.Record(); err != nil {
 		return malformed(err.Error())

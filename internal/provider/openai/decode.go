@@ -7,16 +7,17 @@ import (
 	"unicode/utf8"
 
 	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/provider/wire"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
 // completion is an answer, whole or one event of a stream: a whole one has messages, an event has deltas.
 type completion struct {
-	Model             string    `json:"model"`
-	SystemFingerprint string    `json:"system_fingerprint"`
-	Choices           []choice  `json:"choices"`
-	Usage             *usage    `json:"usage"`
-	Error             *apiError `json:"error"`
+	Model             string         `json:"model"`
+	SystemFingerprint string         `json:"system_fingerprint"`
+	Choices           []choice       `json:"choices"`
+	Usage             *usage         `json:"usage"`
+	Error             *wire.APIError `json:"error"`
 }
 
 type choice struct {
@@ -26,7 +27,7 @@ type choice struct {
 	FinishReason string    `json:"finish_reason"`
 	Logprobs     *logprobs `json:"logprobs"`
 	// Error is how OpenRouter reports that the model behind it failed in mid-answer.
-	Error *apiError `json:"error"`
+	Error *wire.APIError `json:"error"`
 }
 
 // message is what the model said. Reasoning that some servers show beside it is left out.
@@ -141,10 +142,10 @@ func (u *usage) record() (record.Usage, *record.Failure) {
 func (p *Provider) decode(body []byte) (record.Response, *record.Failure) {
 	var c completion
 	if err := json.Unmarshal(body, &c); err != nil {
-		return record.Response{}, &record.Failure{Kind: record.Malformed, Message: "not a chat completion: " + p.clean(err.Error(), shownText)}
+		return record.Response{}, &record.Failure{Kind: record.Malformed, Message: "not a chat completion: " + p.client.Clean(err.Error(), wire.ShownText)}
 	}
-	if c.Error.says() {
-		return record.Response{}, p.apiFailure(c.Error)
+	if c.Error.Says() {
+		return record.Response{}, p.client.APIFailure(c.Error)
 	}
 	var out record.Response
 	if f := p.fill(&out, &c); f != nil {
@@ -160,8 +161,8 @@ func (p *Provider) decode(body []byte) (record.Response, *record.Failure) {
 	if first == nil {
 		return record.Response{}, &record.Failure{Kind: record.Empty, Message: "the answer has no choices"}
 	}
-	if first.Error.says() {
-		return record.Response{}, p.apiFailure(first.Error)
+	if first.Error.Says() {
+		return record.Response{}, p.client.APIFailure(first.Error)
 	}
 	out.FinishReason = first.FinishReason
 	out.Refusal = first.Message.Refusal
@@ -169,11 +170,12 @@ func (p *Provider) decode(body []byte) (record.Response, *record.Failure) {
 		out.Logprobs = appendLogprobs(make([]record.TokenLogprob, 0, len(first.Logprobs.Content)), first.Logprobs.Content)
 	}
 	out.Output = output(&first.Message)
+	out.ToolCalls = calls(first.Message.ToolCalls, first.Message.FunctionCall)
 	return out, nil
 }
 
 // fill takes over what stands beside the choices.
-func (p *Provider) fill(out *record.Response, c *completion) *record.Failure {
+func (p *server) fill(out *record.Response, c *completion) *record.Failure {
 	if c.Model != "" {
 		out.Model = c.Model
 	}
@@ -205,22 +207,36 @@ func output(m *message) string {
 			c.Index = nil // the place in the list says it
 			calls[i] = c
 		}
-		return plainJSON(calls)
+		return wire.JSON(calls)
 	case m.FunctionCall != nil:
-		return plainJSON(m.FunctionCall)
+		return wire.JSON(m.FunctionCall)
 	}
 	return m.Refusal
 }
 
-// plainJSON encodes without escaping what only HTML needs escaped.
-func plainJSON(v any) string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return fmt.Sprint(v) // cannot happen: the values were decoded from JSON
+// calls lists the tool calls of an answer; a call of the form before tools is one of them.
+func calls(list []toolCall, old *function) []record.ToolCall {
+	var out []record.ToolCall
+	for _, c := range list {
+		call := record.ToolCall{ID: c.ID}
+		switch {
+		case c.Function != nil:
+			call.Name, call.Arguments = c.Function.Name, string(c.Function.Arguments)
+		case len(c.Custom) > 0:
+			var custom struct {
+				Name  string    `json:"name"`
+				Input arguments `json:"input"`
+			}
+			if json.Unmarshal(c.Custom, &custom) == nil {
+				call.Name, call.Arguments = custom.Name, string(custom.Input)
+			}
+		}
+		out = append(out, call)
 	}
-	return string(bytes.TrimRight(b.Bytes(), "\n"))
+	if old != nil && len(list) == 0 {
+		out = append(out, record.ToolCall{Name: old.Name, Arguments: string(old.Arguments)})
+	}
+	return out
 }
 
 func appendLogprobs(out []record.TokenLogprob, in []tokenLogprob) []record.TokenLogprob {

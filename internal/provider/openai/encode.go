@@ -3,70 +3,73 @@ package openai
 import (
 	"encoding/json"
 	"fmt"
-	"sort"
 	"strconv"
-	"unicode/utf8"
 
+	"github.com/telltale-llm/telltale/internal/provider/wire"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
-// encoder writes request bodies. What is the same for all of a provider's requests is encoded once.
+// encoder is the dialect of chat completions: it writes request bodies. What is the same for all of a provider's requests is encoded once.
 type encoder struct {
 	head []byte // from { up to the messages
 	tail []byte // the static parameters, each with a comma before it
 	// streamed is the end of a request for a stream.
 	streamed []byte
-	seed     Seed
+	seed     wire.Seed
 	stream   bool
+	// format says that the suite gives a response_format of its own.
+	format bool
 }
 
-// ownKeys are the keys of a body that cannot be given as parameters.
-var ownKeys = []string{"model", "messages", "stream", "stream_options", "seed"}
-
 // newEncoder prepares the static parts; noModel leaves the model out, where the path names it.
-func newEncoder(opts *Options, noModel bool) (encoder, error) {
-	e := encoder{seed: opts.Seed, stream: opts.Stream}
+func newEncoder(opts *Options, noModel bool) (*encoder, error) {
+	e := &encoder{seed: opts.Seed, stream: opts.Stream}
 	e.head = append(e.head, '{')
 	if !noModel {
-		e.head = append(appendString(append(e.head, `"model":`...), opts.Model), ',')
+		e.head = append(wire.AppendString(append(e.head, `"model":`...), opts.Model), ',')
 	}
 	e.head = append(e.head, `"messages":[`...)
-	for _, k := range ownKeys {
-		if _, ok := opts.Body[k]; ok {
-			return e, fmt.Errorf("%s cannot be given as a body parameter", k)
-		}
+	_, e.format = opts.Body["response_format"]
+	var err error
+	if e.tail, err = staticBody(opts.Body, ownKeys); err != nil {
+		return nil, err
 	}
-	for _, k := range sortedKeys(opts.Body) {
-		v, err := json.Marshal(opts.Body[k])
-		if err != nil {
-			return e, fmt.Errorf("%s: %w", k, err)
-		}
-		e.tail = append(e.tail, ',')
-		e.tail = append(appendString(e.tail, k), ':')
-		e.tail = append(e.tail, v...)
-	}
-	e.streamed = []byte(`,"stream":true`)
-	if !opts.NoStreamUsage {
-		e.streamed = append(e.streamed, `,"stream_options":{"include_usage":true}`...)
-	}
+	e.streamed = streamed(opts)
 	return e, nil
 }
 
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
+// staticBody encodes the parameters, each with a comma before it. None may be one of own.
+func staticBody(body map[string]any, own []string) ([]byte, error) {
+	for _, k := range own {
+		if _, ok := body[k]; ok {
+			return nil, fmt.Errorf("%s cannot be given as a body parameter", k)
+		}
 	}
-	sort.Strings(keys)
-	return keys
+	var b []byte
+	for _, k := range wire.SortedKeys(body) {
+		v, err := json.Marshal(body[k])
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", k, err)
+		}
+		b = append(b, ',')
+		b = append(wire.AppendString(b, k), ':')
+		b = append(b, v...)
+	}
+	return b, nil
 }
 
-// seedBits masks a seed to what every server takes: several hold it in 32 bits, some signed.
-const seedBits = 1<<31 - 1
+// streamed is the end of a request for a stream of chat completions or completions.
+func streamed(opts *Options) []byte {
+	b := []byte(`,"stream":true`)
+	if !opts.NoStreamUsage {
+		b = append(b, `,"stream_options":{"include_usage":true}`...)
+	}
+	return b
+}
 
 // encode returns the body of one request. The same request has the same bytes.
 func (e *encoder) encode(req *record.Request) []byte {
-	size := len(e.head) + len(e.tail) + len(e.streamed) + 64
+	size := len(e.head) + len(e.tail) + len(e.streamed) + 112
 	for i := range req.Messages {
 		m := &req.Messages[i]
 		size += len(m.Role) + len(m.Content) + len(m.Content)/16 + 40
@@ -83,12 +86,11 @@ func (e *encoder) encode(req *record.Request) []byte {
 	}
 	b = append(b, ']')
 	b = append(b, e.tail...)
-	switch {
-	case e.seed.Off:
-	case e.seed.Fixed != nil:
-		b = strconv.AppendInt(append(b, `,"seed":`...), *e.seed.Fixed, 10)
-	default:
-		b = strconv.AppendInt(append(b, `,"seed":`...), req.Seed&seedBits, 10)
+	if req.JSON && !e.format {
+		b = append(b, `,"response_format":{"type":"json_object"}`...)
+	}
+	if seed, ok := e.seed.Of(req.Seed); ok {
+		b = strconv.AppendInt(append(b, `,"seed":`...), seed, 10)
 	}
 	if e.stream || req.Stream {
 		b = append(b, e.streamed...)
@@ -98,10 +100,10 @@ func (e *encoder) encode(req *record.Request) []byte {
 
 // appendMessage writes what record.Message.MarshalJSON writes, without its detours.
 func appendMessage(b []byte, m *record.Message) []byte {
-	b = appendString(append(b, `{"role":`...), m.Role)
+	b = wire.AppendString(append(b, `{"role":`...), m.Role)
 	b = append(b, `,"content":`...)
 	if len(m.Parts) == 0 {
-		return append(appendString(b, m.Content), '}')
+		return append(wire.AppendString(b, m.Content), '}')
 	}
 	for i, p := range m.Parts {
 		sep := byte(',')
@@ -110,57 +112,17 @@ func appendMessage(b []byte, m *record.Message) []byte {
 		}
 		b = append(b, sep)
 		if p.ImageURL == "" {
-			b = append(appendString(append(b, `{"type":"text","text":`...), p.Text), '}')
+			b = append(wire.AppendString(append(b, `{"type":"text","text":`...), p.Text), '}')
 			continue
 		}
-		b = appendString(append(b, `{"type":"image_url","image_url":{"url":`...), p.ImageURL)
+		b = wire.AppendString(append(b, `{"type":"image_url","image_url":{"url":`...), p.ImageURL)
 		if p.Detail != "" {
-			b = appendString(append(b, `,"detail":`...), p.Detail)
+			b = wire.AppendString(append(b, `,"detail":`...), p.Detail)
 		}
 		b = append(b, `}}`...)
 	}
 	return append(b, `]}`...)
 }
 
-const hexDigits = "0123456789abcdef"
-
-// appendString writes a JSON string. Text stays as it is, apart from what JSON wants escaped;
-// invalid UTF-8 becomes U+FFFD.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			i++
-			continue
-		}
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRuneInString(s[i:])
-			if r != utf8.RuneError || n > 1 {
-				i += n
-				continue
-			}
-			b = append(append(b, s[start:i]...), "\uFFFD"...)
-			i++
-			start = i
-			continue
-		}
-		b = append(b, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\t':
-			b = append(b, '\\', 't')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
-		}
-		i++
-		start = i
-	}
-	return append(append(b, s[start:]...), '"')
-}
+// answer returns what reads one chat completion.
+func (e *encoder) answer(p *Provider) answering { return &answer{p: p} }

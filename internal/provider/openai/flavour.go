@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// flavour is a service or server that speaks the chat completions API: where it is, which
+// flavour is a service or server that speaks OpenAI's API: where it is, which
 // variables hold its address and its key, and where it differs.
 type flavour struct {
 	name string
@@ -53,11 +53,35 @@ var azure = flavour{
 // azureVersion is the API version asked for when the suite names none: the last that is generally available.
 const azureVersion = "2024-10-21"
 
-// otherKinds are what can follow the first part of an id in promptfoo and is not chat.
+// endpoint is one of the ways to ask a server.
+type endpoint struct {
+	name string
+	// path is its end of the address.
+	path string
+}
+
+// The names of the endpoints, as promptfoo spells them in ids.
+const (
+	chatEndpoint       = "chat"
+	responsesEndpoint  = "responses"
+	completionEndpoint = "completion"
+	embeddingEndpoint  = "embedding"
+	moderationEndpoint = "moderation"
+)
+
+// endpoints by what stands for them in an id.
+var endpoints = map[string]endpoint{
+	"chat":       {chatEndpoint, "/chat/completions"},
+	"responses":  {responsesEndpoint, "/responses"},
+	"completion": {completionEndpoint, "/completions"}, "completions": {completionEndpoint, "/completions"},
+	"embedding": {embeddingEndpoint, "/embeddings"}, "embeddings": {embeddingEndpoint, "/embeddings"},
+	"moderation": {moderationEndpoint, "/moderations"}, "moderations": {moderationEndpoint, "/moderations"},
+}
+
+// otherKinds are what else can follow the first part of an id in promptfoo.
 var otherKinds = map[string]bool{
-	"responses": true, "completion": true, "embedding": true, "embeddings": true, "moderation": true, "realtime": true,
-	"image": true, "video": true, "speech": true, "transcription": true, "assistant": true, "agents": true, "chatkit": true,
-	"codex": true, "codex-sdk": true, "codex-app-server": true, "codex-desktop": true, "foundry-agent": true,
+	"realtime": true, "image": true, "video": true, "speech": true, "transcription": true, "assistant": true, "agents": true,
+	"chatkit": true, "codex": true, "codex-sdk": true, "codex-app-server": true, "codex-desktop": true, "foundry-agent": true,
 }
 
 // Recognises says whether an id belongs to this package: openai:…, azure:…, azureopenai:…,
@@ -68,24 +92,39 @@ func Recognises(id string) bool {
 	return ok && known
 }
 
-// parseID splits an id into its flavour and model. problem says why it cannot be used.
-func parseID(id string) (f flavour, model, problem string) {
+// Embeds says whether an id names a model that turns texts into vectors.
+func Embeds(id string) bool { return endpointOf(id) == embeddingEndpoint }
+
+// Moderates says whether an id names a moderation model.
+func Moderates(id string) bool { return endpointOf(id) == moderationEndpoint }
+
+func endpointOf(id string) string {
+	_, at, _, problem := parseID(id)
+	if problem != "" {
+		return ""
+	}
+	return at.name
+}
+
+// parseID splits an id into its flavour, endpoint and model. problem says why it cannot be used.
+func parseID(id string) (f flavour, at endpoint, model, problem string) {
 	kind, rest, _ := strings.Cut(id, ":")
 	f, ok := flavours[kind]
 	if !ok {
-		return f, "", "unknown provider"
+		return f, at, "", "unknown provider"
 	}
 	sub, model, more := strings.Cut(rest, ":")
+	at, named := endpoints[sub]
 	switch {
 	case otherKinds[sub]:
-		return f, "", kind + ":" + sub + " is not supported yet, only chat completions"
-	case sub == "chat" && more:
-	case sub == "chat" && !more:
+		return f, at, "", kind + ":" + sub + " is not supported"
+	case named && more:
+	case named:
 		model = ""
 	default:
-		model = rest // openai:gpt-4.1, ollama:llama3:8b, openrouter:vendor/model:free
+		at, model = endpoints["chat"], rest // openai:gpt-4.1, ollama:llama3:8b, openrouter:vendor/model:free
 	}
-	return f, model, ""
+	return f, at, model, ""
 }
 
 // modelInPath says whether the model is part of the path: Azure's deployments, unless the address
@@ -94,19 +133,19 @@ func (f flavour) modelInPath(base *url.URL) bool {
 	return f.deployments && !strings.HasSuffix(base.Path, "/v1")
 }
 
-// endpoint returns the address requests are sent to.
-func endpoint(f flavour, base *url.URL, model, version string) *url.URL {
+// endpoint returns the address requests are sent to; path is that of the endpoint.
+func (f flavour) endpoint(base *url.URL, path, model, version string) *url.URL {
 	u := *base
 	u.RawPath = ""
 	if !f.modelInPath(base) {
-		u.Path += "/chat/completions"
+		u.Path += path
 		return &u
 	}
 	if !strings.HasSuffix(u.Path, "/openai") {
 		u.Path += "/openai"
 	}
-	u.RawPath = u.EscapedPath() + "/deployments/" + url.PathEscape(model) + "/chat/completions"
-	u.Path += "/deployments/" + model + "/chat/completions"
+	u.RawPath = u.EscapedPath() + "/deployments/" + url.PathEscape(model) + path
+	u.Path += "/deployments/" + model + path
 	q := u.Query()
 	if q.Get("api-version") == "" {
 		q.Set("api-version", version)

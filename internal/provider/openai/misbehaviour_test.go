@@ -246,7 +246,7 @@ func TestEventsSplitAnywhere(t *testing.T) {
 	p := provide(t, "openai:chat:m", nil, "http://localhost/v1")
 	for cut := range len(whole) {
 		r := &twoReads{whole[:cut], whole[cut:]}
-		got, fail := p.readStream(t.Context(), func() {}, r, time.Now())
+		got, fail := readStream(t, p, r)
 		if fail != nil || got.Output != "Héllo" || got.FinishReason != "stop" || got.TTFT <= 0 {
 			t.Fatalf("cut at %d: %+v, %v", cut, got, fail)
 		}
@@ -355,4 +355,16 @@ func TestRetryCount(t *testing.T) {
 			t.Errorf("attempt %d says %q", attempt, got)
 		}
 	}
+}
+
+// readStream reads a stream as Complete would.
+func readStream(t testing.TB, p *Provider, r io.Reader) (record.Response, *record.Failure) {
+	a := p.dialect.answer(p)
+	latency, f := p.client.ReadStream(t.Context(), func() {}, r, time.Now(), a)
+	if f != nil {
+		return record.Response{}, f
+	}
+	out := *a.response()
+	out.Latency = latency
+	return out, nil
 }

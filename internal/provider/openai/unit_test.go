@@ -1,55 +1,29 @@
 package openai
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
-	"net/http"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
-	"unicode/utf8"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/provider/wire"
 	"github.com/telltale-llm/telltale/internal/record"
 )
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	f := func(want time.Duration, pairs ...string) {
-		t.Helper()
-		h := http.Header{}
-		for i := 0; i < len(pairs); i += 2 {
-			h.Set(pairs[i], pairs[i+1])
-		}
-		if got := retryAfter(h, now); got != want {
-			t.Errorf("%v: %v, want %v", pairs, got, want)
-		}
-	}
-	f(0)
-	f(3*time.Second, "Retry-After", "3")
-	f(1500*time.Millisecond, "Retry-After", " 1.5 ")
-	f(250*time.Millisecond, "Retry-After-Ms", "250", "Retry-After", "3")
-	f(10*time.Second, "Retry-After", "Fri, 02 Jan 2026 03:04:15 GMT")
-	f(0, "Retry-After", "Fri, 02 Jan 2026 03:04:00 GMT")
-	f(0, "Retry-After", "-3")
-	f(0, "Retry-After", "soon")
-	f(0, "Retry-After", "NaN")
-	f(longestWait, "Retry-After", "1e300")
-	f(longestWait, "Retry-After", "Inf")
-	f(longestWait, "Retry-After", "Sat, 02 Jan 2126 03:04:15 GMT")
-}
 
 func TestParseID(t *testing.T) {
 	f := func(id, name, model, problem string) {
 		t.Helper()
-		fl, m, p := parseID(id)
+		fl, at, m, p := parseID(id)
+		if p == "" && at.path == "" {
+			t.Errorf("%s has no endpoint", id)
+		}
 		if m != model || !strings.Contains(p, problem) || (p == "") != (problem == "") || p == "" && fl.name != name {
 			t.Errorf("%s: %s, %q, %q", id, fl.name, m, p)
 		}
@@ -67,8 +41,10 @@ func TestParseID(t *testing.T) {
 	f("localai:chat:m", "LocalAI", "m", "")
 	f("llamacpp:m", "llama.cpp", "m", "")
 	f("vllm:Qwen/Qwen3-8B", "vLLM", "Qwen/Qwen3-8B", "")
-	f("openai:responses:gpt-5", "", "", "not supported")
-	f("openai:embedding:x", "", "", "not supported")
+	f("openai:responses:gpt-5", "OpenAI", "gpt-5", "")
+	f("openai:embeddings:x", "OpenAI", "x", "")
+	f("vllm:completion:Qwen/Qwen3-8B", "vLLM", "Qwen/Qwen3-8B", "")
+	f("openai:realtime:x", "", "", "not supported")
 	f("anthropic:messages:x", "", "", "unknown")
 	if Recognises("anthropic:messages:x") || Recognises("openai") || !Recognises("vllm:m") {
 		t.Error("Recognises is wrong")
@@ -148,7 +124,12 @@ func TestFromConfigMistakes(t *testing.T) {
 		}
 	}
 	f("openai:chat", nil, 4, "no model")
-	f("openai:responses:m", nil, 4, "not supported")
+	f("openai:image:m", nil, 4, "not supported")
+	f("openai:embedding:m", nil, 4, "embedding endpoint", "openai:chat:")
+	f("azure:responses:d", map[string]any{"apiHost": "r.openai.azure.com", "apiKey": "k"}, 4, "/openai/v1")
+	f("openai:completion:m", map[string]any{"batch_size": int64(0 - 1)}, 9, "batch_size")
+	f("openai:responses:m", map[string]any{"max_tokens": int64(5), "max_output_tokens": int64(6)}, 9, "another name")
+	f("openai:responses:m", map[string]any{"functions": []any{}}, 9, "unknown key")
 	f("azure:chat:d", nil, 4, "no server", "AZURE_API_BASE_URL")
 	f("openrouter:m", nil, 4, "OPENROUTER_API_KEY", "not set")
 	f("openai:m", map[string]any{"apiKeyEnvar": "MY_KEY"}, 9, "MY_KEY", "apiKeyEnvar")
@@ -186,7 +167,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s: %v", id, err)
 			return
 		}
-		if got := p.header.Get(header); got != want {
+		if got := p.client.Header().Get(header); got != want {
 			t.Errorf("%s: %s is %q, want %q", id, header, got, want)
 		}
 		if b, _ := json.Marshal(p.Describe()); strings.Contains(string(b), "thekey") {
@@ -255,7 +236,7 @@ func TestFileReferencesKeepTheirOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := string(p.encoder.encode(&record.Request{}))
+	got := string(p.dialect.encode(&record.Request{}))
 	want := `"response_format":{"type":"json_schema","json_schema":{"properties":{"zebra":1,"apple":2}}},"tools":[{"function":{"name":"f"},"type":"function"}]`
 	if !strings.Contains(got, want) {
 		t.Errorf("got %s, want %s in it", got, want)
@@ -301,8 +282,40 @@ func TestCost(t *testing.T) {
 	f(map[string]any{"cost": 0.0}, "gpt-4.1", "", 0)
 }
 
+// JSON is demanded when a request asks for it, in the form of each endpoint, unless the suite gives a form.
+func TestEncodeJSON(t *testing.T) {
+	f := func(body map[string]any, wantJSON bool, wantForm string) {
+		t.Helper()
+		o := Options{Model: "m", Body: body, Seed: wire.Seed{Off: true}}
+		chat, err := newEncoder(&o, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := newResponses(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range []interface{ encode(*record.Request) []byte }{chat, r} {
+			var got struct {
+				Format any `json:"response_format"`
+				Text   any `json:"text"`
+			}
+			if err := json.Unmarshal(e.encode(&record.Request{JSON: wantJSON}), &got); err != nil {
+				t.Fatal(err)
+			}
+			if form := fmt.Sprint(got.Format, got.Text); !strings.Contains(form, wantForm) {
+				t.Errorf("%T, %v, JSON %v: %s, want %s", e, body, wantJSON, form, wantForm)
+			}
+		}
+	}
+	f(nil, false, "<nil> <nil>")
+	f(nil, true, "json_object")
+	own := map[string]any{"response_format": map[string]any{"type": "text"}, "text": map[string]any{"verbosity": "low"}}
+	f(own, true, "map[type:text] map[verbosity:low]")
+}
+
 func TestEncodeAgreesWithMarshal(t *testing.T) {
-	e, err := newEncoder(&Options{Model: "m", Seed: Seed{Off: true}}, false)
+	e, err := newEncoder(&Options{Model: "m", Seed: wire.Seed{Off: true}}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,66 +347,6 @@ func TestEncodeAgreesWithMarshal(t *testing.T) {
 	}
 }
 
-func FuzzAppendString(f *testing.F) {
-	f.Add("a\"\\\n\x00é\xff\u2028")
-	f.Fuzz(func(t *testing.T, s string) {
-		var got string
-		b := appendString(nil, s)
-		if err := json.Unmarshal(b, &got); err != nil {
-			t.Fatalf("%q is not JSON: %v", b, err)
-		}
-		if want := strings.ToValidUTF8(s, "\x00"); utf8.ValidString(s) && got != want {
-			t.Errorf("%q came back as %q", s, got)
-		}
-		if !utf8.Valid(b) {
-			t.Errorf("%q is not UTF-8", b)
-		}
-	})
-}
-
-// FuzzEvents: a stream has the same events however it is cut into reads.
-func FuzzEvents(f *testing.F) {
-	f.Add([]byte("data: a\n\n:c\r\ndata: b\r\ndata\r\revent: x\n\ndata: [DONE]"), 3)
-	f.Add([]byte("\xef\xbb\xbfdata: a\r\n\r\n"), 1)
-	f.Fuzz(func(t *testing.T, stream []byte, size int) {
-		read := func(r io.Reader) (out []string) {
-			ev := events{in: bufio.NewReaderSize(r, 16), limit: 1 << 20}
-			for {
-				name, data, err := ev.next()
-				if err != nil {
-					return out
-				}
-				out = append(out, name+"|"+string(data))
-			}
-		}
-		whole := read(bytes.NewReader(stream))
-		parts := read(&chunked{stream, max(size&15, 1)})
-		if !reflect.DeepEqual(whole, parts) {
-			t.Errorf("whole %q, in parts %q", whole, parts)
-		}
-		for _, e := range whole {
-			if strings.Contains(e, "\r") {
-				t.Errorf("a line end is left in %q", e)
-			}
-		}
-	})
-}
-
-// chunked reads n bytes at a time.
-type chunked struct {
-	data []byte
-	n    int
-}
-
-func (c *chunked) Read(b []byte) (int, error) {
-	if len(c.data) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(b[:min(len(b), c.n)], c.data)
-	c.data = c.data[n:]
-	return n, nil
-}
-
 // FuzzDecode: whatever a server sends is an answer or a failure with a kind, never a panic.
 func FuzzDecode(f *testing.F) {
 	paths, _ := filepath.Glob("testdata/cassettes/*.txtar")
@@ -409,6 +362,14 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	var others []*Provider
+	for _, id := range []string{"openai:responses:m", "openai:completion:m"} {
+		other, err := New(Options{ID: id, Key: testKey, MaxBytes: 1 << 20})
+		if err != nil {
+			f.Fatal(err)
+		}
+		others = append(others, other)
+	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		check := func(resp record.Response, fail *record.Failure) {
 			if fail != nil && (fail.Kind == "" || len(fail.Message) > 1000) {
@@ -419,8 +380,14 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		check(p.decode(body))
-		check(p.readStream(t.Context(), func() {}, bytes.NewReader(body), time.Now()))
-		if message, _ := p.errorText(body); len(message) > 1000 {
+		for _, other := range others {
+			a := other.dialect.answer(other)
+			fail := a.whole(body)
+			check(*a.response(), fail)
+			check(readStream(t, other, bytes.NewReader(body)))
+		}
+		check(readStream(t, p, bytes.NewReader(body)))
+		if message, _ := p.client.ErrorText(body); len(message) > 1000 {
 			t.Errorf("an error of %d bytes", len(message))
 		}
 	})

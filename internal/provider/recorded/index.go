@@ -36,9 +36,11 @@ type entry struct {
 
 // index finds rows by their key. Rows stay in the file and are read when asked for.
 type index struct {
-	file    *os.File
-	path    string
-	key     string
+	file *os.File
+	path string
+	key  string
+	// find returns the key of a row; nil takes the field that key names.
+	find    func(row) (field, bool)
 	columns map[string]int // of a CSV file
 	comma   rune
 	seed    maphash.Seed
@@ -61,15 +63,23 @@ type builder struct {
 // errEnough stops the reading when there are enough mistakes to show.
 var errEnough = errors.New("too many bad rows")
 
-// open reads path and indexes it by key. format is jsonl, json or csv. Every row must have the key
-// and at least one of the outputs.
-func open(path, format, key string, outputs []string) (*index, error) {
+// keyOf is what a row is found by.
+func (x *index) keyOf(r row) (field, bool) {
+	if x.find != nil {
+		return x.find(r)
+	}
+	return r.field(x.key)
+}
+
+// open reads path and indexes it by key, or by what find makes of a row. format is jsonl, json or csv.
+// Every row must have the key and at least one of the outputs.
+func open(path, format, key string, find func(row) (field, bool), outputs []string) (*index, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	b := &builder{
-		index: &index{file: f, path: path, key: key, seed: maphash.MakeSeed(), comma: ','},
+		index: &index{file: f, path: path, key: key, find: find, seed: maphash.MakeSeed(), comma: ','},
 		need:  []string{key}, any: outputs,
 	}
 	if strings.HasSuffix(path, ".tsv") {
@@ -137,7 +147,7 @@ func (b *builder) add(r row, offset int64, length int, line func() int) error {
 		}
 		return nil
 	}
-	f, ok := r.field(b.key)
+	f, ok := b.keyOf(r)
 	if !ok || f.empty() {
 		return bad(b.key, "the row has no "+b.key, "the value by which its answer is found")
 	}
@@ -329,7 +339,7 @@ func (x *index) lookup(key string, n int, found func(row) error) (rows int, err 
 		if err != nil {
 			return rows, err
 		}
-		f, ok := r.field(x.key)
+		f, ok := x.keyOf(r)
 		if !ok {
 			return rows, errChanged
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/provider/wire"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
@@ -29,7 +30,7 @@ import (
 type Options struct {
 	ID     string
 	Path   string
-	Format string // jsonl, json or csv; empty goes by the file's extension
+	Format string // jsonl, json, csv or exchanges; empty goes by the file's extension
 	Key    string
 	Output string
 
@@ -40,6 +41,12 @@ type Options struct {
 	Cost         string // US dollars
 	Error        string // a row with a text here stands for a failed call
 	Model        string
+	ToolCalls    string
+	Refusal      string
+	// PromptLogprobs are those of the prompt's tokens, Likelihoods those of given continuations: a list
+	// of text, logprob, tokens and greedy.
+	PromptLogprobs string
+	Likelihoods    string
 }
 
 // Provider answers from the file. It is safe for concurrent use.
@@ -57,7 +64,11 @@ func FromConfig(p config.Provider) (*Provider, error) {
 		Format: r.String("format", ""), Key: r.String("key", ""), Output: r.String("output", ""),
 		FinishReason: r.String("finish_reason", ""), Logprobs: r.String("logprobs", ""),
 		Usage: r.String("usage", ""), Latency: r.String("latency", ""), Cost: r.String("cost", ""),
-		Error: r.String("error", ""), Model: r.String("model", ""),
+		Error: r.String("error", ""), Model: r.String("model", ""), ToolCalls: r.String("tool_calls", ""), Refusal: r.String("refusal", ""),
+		PromptLogprobs: r.String("prompt_logprobs", ""), Likelihoods: r.String("likelihoods", ""),
+	}
+	if opts.Format == exchanges {
+		opts.exchanges(r)
 	}
 	if tokens := r.String("tokens", ""); tokens != "" {
 		if opts.Usage != "" {
@@ -71,7 +82,7 @@ func FromConfig(p config.Provider) (*Provider, error) {
 		opts.Path = filepath.Join(provider.Dir(p), opts.Path)
 	}
 	if err := opts.setFormat(); err != nil {
-		r.Fail("format", err.Error(), "jsonl, json or csv")
+		r.Fail("format", err.Error(), "jsonl, json, csv or exchanges")
 	}
 	if err := r.Finish(); err != nil {
 		return nil, err
@@ -101,7 +112,7 @@ func (o *Options) setFormat() error {
 			return fmt.Errorf("cannot tell the format of a %s file", ext)
 		}
 	}
-	if !slices.Contains([]string{"jsonl", "json", "csv"}, o.Format) {
+	if !slices.Contains([]string{"jsonl", "json", "csv", exchanges}, o.Format) {
 		return fmt.Errorf("%q is not a format", o.Format)
 	}
 	return nil
@@ -119,7 +130,15 @@ func New(opts Options) (*Provider, error) {
 	if opts.Output == "" {
 		outputs = []string{"response", "output"}
 	}
-	x, err := open(opts.Path, opts.Format, opts.Key, outputs)
+	format, find, any := opts.Format, (func(row) (field, bool))(nil), outputs
+	if format == exchanges {
+		opts.fields()
+		format, find, any, outputs = "jsonl", messagesOf, exchangeOutputs, []string{opts.Output}
+	}
+	if opts.Likelihoods != "" {
+		any = append([]string{opts.Likelihoods}, any...)
+	}
+	x, err := open(opts.Path, format, opts.Key, find, any)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +174,9 @@ func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Res
 			return record.Response{}, &record.Failure{Kind: record.Malformed, Message: fmt.Sprintf("%s: the row whose %s is %q: %v", p.opts.Path, p.opts.Key, config.Clip(key, 80), err), Err: err}
 		}
 		if rows > repeat {
+			if f := ordered(&out, req); f != nil {
+				return record.Response{}, f
+			}
 			return out, nil
 		}
 		if rows > most || shown == "" {
@@ -164,8 +186,32 @@ func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Res
 	return record.Response{}, &record.Failure{Kind: record.Missing, Message: p.missing(shown, most, req.Repeat)}
 }
 
+// ordered puts the recorded likelihoods into the order of what was asked for.
+func ordered(out *record.Response, req record.Request) *record.Failure {
+	if len(req.Continuations) == 0 {
+		return nil
+	}
+	byText := make(map[string]record.Likelihood, len(out.Likelihoods))
+	for _, l := range out.Likelihoods {
+		byText[l.Text] = l
+	}
+	list := make([]record.Likelihood, len(req.Continuations))
+	for i, text := range req.Continuations {
+		l, ok := byText[text]
+		if !ok {
+			return &record.Failure{Kind: record.Missing, Message: fmt.Sprintf("no likelihood is recorded for %q", config.Clip(text, 80))}
+		}
+		list[i] = l
+	}
+	out.Likelihoods = list
+	return nil
+}
+
 // keys are what a row may be found by: the variable named like the key, then the prompt.
 func (p *Provider) keys(req record.Request) []string {
+	if p.opts.Format == exchanges {
+		return []string{canonical(req.Messages)}
+	}
 	v, ok := req.Vars[p.opts.Key]
 	if !ok {
 		return []string{req.Prompt}
@@ -199,11 +245,30 @@ func (p *Provider) response(r row) (record.Response, error) {
 		p.text(r, p.opts.Error, &failure),
 		p.text(r, p.opts.FinishReason, &out.FinishReason),
 		p.text(r, p.opts.Model, &out.Model),
+		p.text(r, p.opts.Refusal, &out.Refusal),
+		p.optional(r, p.opts.ToolCalls, func(f field) error {
+			var l provider.ToolCalls
+			err := f.decode(&l)
+			out.ToolCalls = l
+			return err
+		}),
 		p.optional(r, p.opts.Logprobs, func(f field) error {
 			var l provider.Logprobs
 			err := f.decode(&l)
 			out.Logprobs = l
 			return err
+		}),
+		p.optional(r, p.opts.PromptLogprobs, func(f field) error {
+			var l provider.Logprobs
+			err := f.decode(&l)
+			out.PromptLogprobs = l
+			return err
+		}),
+		p.optional(r, p.opts.Likelihoods, func(f field) error {
+			if err := f.decode(&out.Likelihoods); err != nil {
+				return err
+			}
+			return provider.CheckLikelihoods(out.Likelihoods)
 		}),
 		p.optional(r, p.opts.Usage, func(f field) error {
 			var u provider.Usage
@@ -237,11 +302,22 @@ func (p *Provider) response(r row) (record.Response, error) {
 		if !ok {
 			continue
 		}
+		if !f.cell && f.empty() && len(out.ToolCalls) > 0 {
+			out.Output = wire.CallsText(out.ToolCalls)
+			return out, nil
+		}
 		if !f.cell && f.empty() {
 			return record.Response{}, &record.Failure{Kind: record.Empty, Message: fmt.Sprintf("the recorded %s is null", name)}
 		}
 		out.Output, err = f.text()
 		return out, err
+	}
+	switch {
+	case len(out.ToolCalls) > 0:
+		out.Output = wire.CallsText(out.ToolCalls)
+		return out, nil
+	case len(out.Likelihoods) > 0:
+		return out, nil
 	}
 	return record.Response{}, errChanged
 }
@@ -288,7 +364,8 @@ func (p *Provider) Describe() provider.Info {
 	params := map[string]any{"sha256": p.index.sum, "key": p.opts.Key, "output": strings.Join(p.outputs, "|")}
 	for name, v := range map[string]string{
 		"finish_reason": p.opts.FinishReason, "logprobs": p.opts.Logprobs, "usage": p.opts.Usage, "latency": p.opts.Latency,
-		"cost": p.opts.Cost, "error": p.opts.Error, "model": p.opts.Model,
+		"cost": p.opts.Cost, "error": p.opts.Error, "model": p.opts.Model, "tool_calls": p.opts.ToolCalls, "refusal": p.opts.Refusal,
+		"prompt_logprobs": p.opts.PromptLogprobs, "likelihoods": p.opts.Likelihoods,
 	} {
 		if v != "" {
 			params[name] = v

@@ -1,4 +1,4 @@
-package openai
+package wire
 
 import (
 	"bytes"
@@ -21,13 +21,10 @@ import (
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
-// shownText is how much of a server's words an error repeats.
-const shownText = 300
-
-// transportFailure says why there was no answer, or only half of one. other is the kind of what is
+// TransportFailure says why there was no answer, or only half of one. other is the kind of what is
 // neither the caller's doing nor a time limit: Connection before the answer, Cut in the middle.
-func (p *Provider) transportFailure(ctx context.Context, err error, other record.FailureKind) *record.Failure {
-	host := p.hostPort()
+func (c *Client) TransportFailure(ctx context.Context, err error, other record.FailureKind) *record.Failure {
+	host := c.HostPort()
 	if f := provider.Interrupted(ctx); f != nil {
 		if f.Kind == record.Timeout {
 			f.Message = host + " gave no complete answer in time"
@@ -35,14 +32,14 @@ func (p *Provider) transportFailure(ctx context.Context, err error, other record
 		return f
 	}
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
-		return &record.Failure{Kind: record.Timeout, Message: host + ": " + p.clean(plain(err), shownText), Err: hide(err)}
+		return &record.Failure{Kind: record.Timeout, Message: host + ": " + c.Clean(plain(err), ShownText), Err: hide(err)}
 	}
 	f := &record.Failure{Kind: other, Err: hide(err)}
 	if other == record.Cut {
-		f.Message = host + " ended the connection in the middle of its answer: " + p.clean(plain(err), shownText)
+		f.Message = host + " ended the connection in the middle of its answer: " + c.Clean(plain(err), ShownText)
 		return f
 	}
-	f.Message = "cannot reach " + host + ": " + p.clean(plain(err), shownText)
+	f.Message = "cannot reach " + host + ": " + c.Clean(plain(err), ShownText)
 	if certificate(err) {
 		never := false // the next attempt meets the same certificate
 		f.Retry = &never
@@ -84,16 +81,17 @@ func certificate(err error) bool {
 	return errors.As(err, &verification) || errors.As(err, &authority) || errors.As(err, &name)
 }
 
-func (p *Provider) hostPort() string {
-	port := p.base.Port()
+// HostPort names the server in messages.
+func (c *Client) HostPort() string {
+	port := c.base.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[p.base.Scheme]
+		port = map[string]string{"http": "80", "https": "443"}[c.base.Scheme]
 	}
-	return net.JoinHostPort(p.base.Hostname(), port)
+	return net.JoinHostPort(c.base.Hostname(), port)
 }
 
-// kindOf maps an HTTP status to a reason.
-func kindOf(status int) record.FailureKind {
+// KindOf maps an HTTP status to a reason.
+func KindOf(status int) record.FailureKind {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return record.Auth
@@ -109,22 +107,22 @@ func kindOf(status int) record.FailureKind {
 	return record.BadRequest
 }
 
-// statusFailure turns an answer other than 2xx into a failure.
-func (p *Provider) statusFailure(ctx context.Context, resp *http.Response) *record.Failure {
+// StatusFailure turns an answer other than 2xx into a failure.
+func (c *Client) StatusFailure(ctx context.Context, resp *http.Response) *record.Failure {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil && provider.Interrupted(ctx) != nil {
-		return p.transportFailure(ctx, err, record.Cut)
+		return c.TransportFailure(ctx, err, record.Cut)
 	}
 	f := &record.Failure{
-		Kind: kindOf(resp.StatusCode), Status: resp.StatusCode,
+		Kind: KindOf(resp.StatusCode), Status: resp.StatusCode,
 		RetryAfter: retryAfter(resp.Header, time.Now()), Retry: shouldRetry(resp.Header),
 	}
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		// Following it could hand the key to somebody else, and would turn the request into a GET.
-		f.Message = "redirects are not followed; the server sends to " + p.location(resp.Header.Get("Location"))
+		f.Message = "redirects are not followed; the server sends to " + c.location(resp.Header.Get("Location"))
 		return f
 	}
-	message, code := p.errorText(body)
+	message, code := c.ErrorText(body)
 	if message == "" {
 		message = http.StatusText(resp.StatusCode)
 	}
@@ -132,7 +130,33 @@ func (p *Provider) statusFailure(ctx context.Context, resp *http.Response) *reco
 	if f.Retry == nil {
 		f.Retry = retryByCode(resp.StatusCode, code)
 	}
+	if f.RetryAfter == 0 {
+		f.RetryAfter = retryInfo(body)
+	}
 	return f
+}
+
+// retryInfo reads how long to wait from the details of a Google error.
+func retryInfo(body []byte) time.Duration {
+	if !bytes.Contains(body, []byte(`"retryDelay"`)) {
+		return 0
+	}
+	var w struct {
+		Error struct {
+			Details []struct {
+				RetryDelay string `json:"retryDelay"`
+			} `json:"details"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(body, &w) != nil {
+		return 0
+	}
+	for _, d := range w.Error.Details {
+		if after, err := time.ParseDuration(d.RetryDelay); err == nil && after > 0 {
+			return min(after, longestWait)
+		}
+	}
+	return 0
 }
 
 // retryByCode says what status and error code tell beyond the kind: an account without credit stays
@@ -151,12 +175,12 @@ func retryByCode(status int, code string) *bool {
 }
 
 // location shows where a redirect leads: scheme and host, for the rest may hold a token.
-func (p *Provider) location(s string) string {
-	u, err := p.url.Parse(s)
+func (c *Client) location(s string) string {
+	u, err := c.base.Parse(s)
 	if err != nil || s == "" {
 		return "nowhere"
 	}
-	return p.clean(u.Scheme+"://"+u.Host, shownText)
+	return c.Clean(u.Scheme+"://"+u.Host, ShownText)
 }
 
 // shouldRetry reads the header by which OpenAI overrides a client's own judgement.
@@ -201,18 +225,18 @@ func wait(s string, unit time.Duration) (time.Duration, bool) {
 	return time.Duration(v * float64(unit)), true
 }
 
-// apiError is an error as servers write it: an object, or only a text.
-type apiError struct {
+// APIError is an error as servers write it: an object, or only a text.
+type APIError struct {
 	Message string
 	Type    string
 	Code    string // a word, or a number that is an HTTP status
 }
 
-// says reports whether there is an error: some servers write an empty one beside a good answer.
-func (e *apiError) says() bool { return e != nil && *e != apiError{} }
+// Says reports whether there is an error: some servers write an empty one beside a good answer.
+func (e *APIError) Says() bool { return e != nil && *e != APIError{} }
 
 // UnmarshalJSON takes {"message","type","code"} with any kind of code, or a string.
-func (e *apiError) UnmarshalJSON(b []byte) error {
+func (e *APIError) UnmarshalJSON(b []byte) error {
 	if b = bytes.TrimSpace(b); len(b) > 0 && b[0] == '"' {
 		return json.Unmarshal(b, &e.Message)
 	}
@@ -231,10 +255,10 @@ func (e *apiError) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// errorText finds the message and code in an error's body, whatever its shape.
-func (p *Provider) errorText(body []byte) (message, code string) {
+// ErrorText finds the message and code in an error's body, whatever its shape.
+func (c *Client) ErrorText(body []byte) (message, code string) {
 	var w struct {
-		Error   *apiError       `json:"error"`
+		Error   *APIError       `json:"error"`
 		Message json.RawMessage `json:"message"`
 		Detail  json.RawMessage `json:"detail"`
 		Code    json.RawMessage `json:"code"`
@@ -242,48 +266,61 @@ func (p *Provider) errorText(body []byte) (message, code string) {
 	if json.Unmarshal(body, &w) == nil {
 		switch {
 		case w.Error != nil && w.Error.Message != "":
-			return p.clean(oneLine(w.Error.Message), shownText), w.Error.Code
+			return c.Clean(OneLine(w.Error.Message), ShownText), w.Error.Code
 		case w.Error != nil:
-			return p.clean(w.Error.Type+" "+w.Error.Code, shownText), w.Error.Code
+			return c.Clean(w.Error.Type+" "+w.Error.Code, ShownText), w.Error.Code
 		case len(w.Message) > 0:
 			text, _ := provider.Text(w.Message) // it was just parsed
-			return p.clean(oneLine(text), shownText), strings.Trim(string(w.Code), `"`)
+			return c.Clean(OneLine(text), ShownText), strings.Trim(string(w.Code), `"`)
 		case len(w.Detail) > 0:
 			text, _ := provider.Text(w.Detail)
-			return p.clean(oneLine(text), shownText), ""
+			return c.Clean(OneLine(text), ShownText), ""
 		}
 	}
-	return p.excerpt(body), ""
+	return c.Excerpt(body), ""
 }
 
-// excerpt shows the start of a body that is not what was expected.
-func (p *Provider) excerpt(body []byte) string {
+// Excerpt shows the start of a body that is not what was expected.
+func (c *Client) Excerpt(body []byte) string {
 	body = body[:min(len(body), maxErrorBody)]
-	return p.clean(oneLine(strings.ToValidUTF8(string(body), "\uFFFD")), shownText)
+	return c.Clean(OneLine(strings.ToValidUTF8(string(body), "\uFFFD")), ShownText)
 }
 
-// oneLine joins lines and runs of white space.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// OneLine joins lines and runs of white space.
+func OneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
-// apiFailure is an error that came with status 200, as a whole answer, a choice or an event.
-func (p *Provider) apiFailure(e *apiError) *record.Failure {
-	f := &record.Failure{Kind: record.Server, Message: p.clean(oneLine(e.Message), shownText)}
+// APIFailure is an error that came with status 200, as a whole answer, a choice or an event.
+func (c *Client) APIFailure(e *APIError) *record.Failure {
+	f := &record.Failure{Kind: record.Server, Message: c.Clean(OneLine(e.Message), ShownText)}
 	if f.Message == "" {
-		f.Message = p.clean(fmt.Sprintf("error %s %s", e.Type, e.Code), shownText)
+		f.Message = c.Clean(fmt.Sprintf("error %s %s", e.Type, e.Code), ShownText)
 	}
 	if status, err := strconv.Atoi(e.Code); err == nil && status >= 400 && status <= 599 {
-		f.Kind = kindOf(status)
+		f.Kind = KindOf(status)
 		f.Retry = retryByCode(status, "")
 		return f
 	}
 	switch e.Type + "/" + e.Code {
 	case "invalid_request_error/" + e.Code:
 		f.Kind = record.BadRequest
-	case "requests/rate_limit_exceeded", "tokens/rate_limit_exceeded", "rate_limit_exceeded/" + e.Code, "rate_limit_error/" + e.Code:
+	case "requests/rate_limit_exceeded", "tokens/rate_limit_exceeded", "/rate_limit_exceeded", "rate_limit_exceeded/" + e.Code, "rate_limit_error/" + e.Code:
 		f.Kind = record.RateLimited
 	case "insufficient_quota/" + e.Code:
 		f.Kind = record.RateLimited
+	case "authentication_error/" + e.Code, "permission_error/" + e.Code:
+		f.Kind = record.Auth
+	case "not_found_error/" + e.Code:
+		f.Kind = record.NotFound
 	}
 	f.Retry = retryByCode(0, e.Code)
 	return f
+}
+
+// BadEvent is an event of a stream that is not what was expected: a server's words on an error, or
+// not of the format.
+func (c *Client) BadEvent(name string, data []byte, err error) *record.Failure {
+	if name == "error" {
+		return &record.Failure{Kind: record.Server, Message: c.Excerpt(data)}
+	}
+	return &record.Failure{Kind: record.Malformed, Message: "an event of the stream is not JSON: " + c.Clean(err.Error(), 100) + ": " + c.Excerpt(data)}
 }

@@ -1,0 +1,61 @@
+package app
+
+import (
+	"os"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/lmeval"
+	"github.com/telltale-llm/telltale/internal/oaieval"
+)
+
+// TaskInspection says what of a file of tasks or evals runs and what does not.
+type TaskInspection struct {
+	File string `json:"file"`
+	// Runs has a line for each task or eval that runs.
+	Runs     []string  `json:"runs"`
+	Findings []Finding `json:"findings"`
+}
+
+// InspectTasks reads a task file of lm-evaluation-harness, or a registry file of OpenAI's evals, as a run
+// would, datasets excepted. The error is of a file that cannot be read or is not of that kind;
+// everything else is a finding.
+func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &config.Error{Pos: config.Pos{File: path}, Problem: "cannot read the file", Err: cause(err)}
+	}
+	out := &TaskInspection{File: path, Runs: []string{}, Findings: []Finding{}}
+	var left config.Errors
+	switch {
+	case oaieval.Recognises(path, data):
+		l, loadErr := oaieval.Load(path, data, evalOptions(o))
+		if err = loadErr; err == nil {
+			left = l.Unsupported
+			for _, e := range l.Evals {
+				out.Runs = append(out.Runs, e.Report())
+			}
+		}
+	case lmeval.Recognises(path, data):
+		opts := taskOptions(o)
+		opts.WithoutData = true
+		l, loadErr := lmeval.Load(path, data, opts)
+		if err = loadErr; err == nil {
+			left = l.Unsupported
+			for _, t := range l.Tasks {
+				out.Runs = append(out.Runs, t.Report())
+			}
+		}
+	default:
+		return nil, &config.Error{Pos: config.Pos{File: path}, Problem: "neither a task of lm-evaluation-harness nor a registry file of OpenAI's evals",
+			Want: "a mapping with task: and output_type:, or evals with class: and args:"}
+	}
+	var in Inspection
+	if err != nil {
+		in.mistakes(err)
+	}
+	for _, e := range left {
+		in.add(LeftOut, e)
+	}
+	out.Findings = append(out.Findings, in.Findings...)
+	return out, nil
+}
