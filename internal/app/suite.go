@@ -116,6 +116,8 @@ func rowOptions(file string, o LoadOptions) config.Options {
 		switch name {
 		case "exec", "javascript", "python", "ruby", "webhook":
 			return config.Known{Unsupported: "a dataset that was fetched from elsewhere cannot run anything"}
+		case "bertscore": // its config names files
+			return config.Known{Unsupported: "a dataset that was fetched from elsewhere cannot read files"}
 		}
 		return known(name, scorer.CodeRefused)
 	}

@@ -15,13 +15,9 @@ import (
 )
 
 // tiny is what other programs make of texts with the encoder in testdata/tiny, a BERT of two layers
-// with random weights: tokens by Hugging Face's tokenizers, vectors by numpy in double precision.
+// with random weights: tokens by Hugging Face's tokenizers, vectors by numpy in double precision. The
+// script bench/real/make_tiny.py makes both.
 type tiny struct {
-	Source    string
-	BERTScore struct {
-		Candidate, Reference string
-		PRF                  []float64
-	}
 	Rows []struct {
 		Text, Normalized string
 		IDs              []int

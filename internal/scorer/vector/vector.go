@@ -85,11 +85,13 @@ func BERTScore(candidate, reference Tokens, weight func(token string) float64) (
 	if err != nil {
 		return Score{}, err
 	}
-	if len(c) == 0 || len(r) == 0 || len(c[0]) != len(r[0]) {
-		return Score{}, fmt.Errorf("texts of %d and %d token vectors cannot be compared", len(c), len(r))
-	}
-	if !slices.ContainsFunc(candidate.Texts, func(t string) bool { return t != "" }) {
+	switch {
+	case len(r) == 0:
+		return Score{}, fmt.Errorf("the reference has no tokens")
+	case !slices.ContainsFunc(candidate.Texts, func(t string) bool { return t != "" }):
 		return Score{}, nil
+	case len(c[0]) != len(r[0]):
+		return Score{}, fmt.Errorf("token vectors of %d and of %d numbers cannot be compared", len(c[0]), len(r[0]))
 	}
 	best, bestR := fill(len(c)), fill(len(r))
 	for i := range c {

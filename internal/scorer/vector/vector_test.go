@@ -56,6 +56,9 @@ func TestBERTScore(t *testing.T) {
 	if got, err := BERTScore(Tokens{Texts: []string{""}, Vectors: [][]float32{{1, 0, 0}}}, r, nil); err != nil || got != (Score{}) {
 		t.Errorf("an empty candidate: %+v, %v", got, err)
 	}
+	if got, err := BERTScore(Tokens{}, r, nil); err != nil || got != (Score{}) {
+		t.Errorf("no candidate: %+v, %v", got, err)
+	}
 	bad := func(c, r Tokens, weight func(string) float64) {
 		t.Helper()
 		if got, err := BERTScore(c, r, weight); err == nil {
