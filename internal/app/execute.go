@@ -3,6 +3,7 @@ package app
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -133,27 +134,31 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 	again := 0
 	perCase := len(s.plan.Cells) * s.plan.Repeats
 	err = writeFile(dir.file(samplesFile), func(w *bufio.Writer) error {
-		return journal.Each(func(index int, line []byte) error {
-			if _, err := w.Write(line); err != nil {
+		for j, err := range journaled(journal) {
+			if err != nil {
 				return err
 			}
-			var sample judged
-			err := json.Unmarshal(line, &sample)
-			if err == nil && collector.Keeps(sample.Verdict) {
-				sample.Sample = record.Sample{}
-				err = json.Unmarshal(line, &sample.Sample)
+			if _, err := w.Write(j.line); err != nil {
+				return err
 			}
-			if err != nil {
-				return fmt.Errorf("sample %d: %w", index, err)
+			sample := &j.sample.Sample
+			if collector.Keeps(sample.Verdict) {
+				sample = &record.Sample{}
+				if err := json.Unmarshal(j.line, sample); err != nil {
+					return fmt.Errorf("sample %d: %w", j.index, err)
+				}
 			}
-			cell := index % perCase / s.plan.Repeats
-			served.add(cell, &sample.Sample)
-			collector.Add(&sample.Sample)
+			cell := j.index % perCase / s.plan.Repeats
+			served.add(cell, sample)
+			collector.Add(sample)
 			if mayPass(sample.Error) {
 				again++
 			}
-			return acc.Add(metric.Observation{Sample: &sample.Sample, Snapshot: cell, Expect: []string{}})
-		})
+			if err := acc.Add(metric.Observation{Sample: sample, Snapshot: cell, Expect: []string{}}); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -171,6 +176,39 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 	src := f.Source()
 	src.Outcomes = func() iter.Seq2[record.Sample, error] { return readOutcomes(dir.path) }
 	return f, report.WriteDir(dir.path, src)
+}
+
+// entry is a finished sample of the journal.
+type entry struct {
+	index  int
+	line   []byte
+	sample judged
+}
+
+// journaled yields the journal's samples in the order of the plan.
+func journaled(journal *runner.Journal) iter.Seq2[entry, error] {
+	lines := func(yield func([]byte, error) bool) {
+		stopped := errors.New("stopped")
+		err := journal.Each(func(index int, line []byte) error {
+			// The index travels before the line, since the goroutines that decode see only bytes.
+			head := binary.AppendUvarint(nil, uint64(index))
+			if !yield(append(head, line...), nil) {
+				return stopped
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, stopped) {
+			yield(nil, err)
+		}
+	}
+	return inOrder(lines, func(_ int, line []byte) (entry, error) {
+		index, n := binary.Uvarint(line)
+		e := entry{index: int(index), line: line[n:]}
+		if err := json.Unmarshal(e.line, &e.sample); err != nil {
+			return e, fmt.Errorf("sample %d: %w", index, err)
+		}
+		return e, nil
+	})
 }
 
 // mayPass says whether a sample's error is of a kind that may pass, such as a time-out.

@@ -58,30 +58,36 @@ type skipped struct{}
 func (*skipped) UnmarshalJSON([]byte) error { return nil }
 
 func readSamples(dir string, decode func([]byte, *record.Sample) error) iter.Seq2[record.Sample, error] {
-	return func(yield func(record.Sample, error) bool) {
-		path := filepath.Join(dir, samplesFile)
+	path := filepath.Join(dir, samplesFile)
+	return inOrder(fileLines(path), func(n int, line []byte) (record.Sample, error) {
+		var s record.Sample
+		if err := decode(line, &s); err != nil {
+			return s, fmt.Errorf("%s:%d: %w", path, n+1, err)
+		}
+		return s, nil
+	})
+}
+
+// fileLines yields the lines of a file, the last one also without a line end.
+func fileLines(path string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
 		f, err := os.Open(path)
 		if err != nil {
-			yield(record.Sample{}, err)
+			yield(nil, err)
 			return
 		}
 		defer f.Close()
 		r := bufio.NewReaderSize(f, 1<<20)
-		for n := 1; ; n++ {
+		for {
 			line, err := r.ReadBytes('\n')
 			if errors.Is(err, io.EOF) && len(line) == 0 {
 				return
 			}
 			if err != nil && !errors.Is(err, io.EOF) {
-				yield(record.Sample{}, err)
+				yield(nil, err)
 				return
 			}
-			var s record.Sample
-			if err := decode(line, &s); err != nil {
-				yield(record.Sample{}, fmt.Errorf("%s:%d: %w", path, n, err))
-				return
-			}
-			if !yield(s, nil) {
+			if !yield(line, nil) {
 				return
 			}
 		}
