@@ -88,10 +88,20 @@ func showInspection(w io.Writer, in *app.Inspection) error {
 			fmt.Fprintf(t, "  %s\t%d×\n", name, in.Assertions[name])
 		}
 	}
+	writeFindings(t, in.Findings)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeFindings lists what does not run as written, by what becomes of it.
+func writeFindings(t io.Writer, findings []app.Finding) {
 	for _, standing := range []app.Standing{app.Mistake, app.LeftOut, app.Ignored} {
 		first := true
-		for i := range in.Findings {
-			f := &in.Findings[i]
+		for i := range findings {
+			f := &findings[i]
 			if f.Standing != standing {
 				continue
 			}
@@ -102,11 +112,6 @@ func showInspection(w io.Writer, in *app.Inspection) error {
 			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", f.Place(), f.Key, oneLine(f.Value), f.Why)
 		}
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // oneLine shortens a value for a table.

@@ -80,20 +80,7 @@ func showTasks(w io.Writer, in *app.TaskInspection) error {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	for _, standing := range []app.Standing{app.Mistake, app.LeftOut} {
-		first := true
-		for i := range in.Findings {
-			f := &in.Findings[i]
-			if f.Standing != standing {
-				continue
-			}
-			if first {
-				fmt.Fprintf(t, "\n%s\n", standing)
-				first = false
-			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", f.Place(), f.Key, oneLine(f.Value), f.Why)
-		}
-	}
+	writeFindings(t, in.Findings)
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -156,7 +156,7 @@ func FuzzOpenJournal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		path := filepath.Join(t.TempDir(), "j")
 		if strings.Contains(s, "total") && len(s) > 300 {
-			t.Skip()
+			t.Skip("a header may announce a plan that takes long to index")
 		}
 		if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
 			t.Fatal(err)

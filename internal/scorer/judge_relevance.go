@@ -2,13 +2,13 @@ package scorer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/scorer/vector"
 )
 
 // maxQuestions bounds config.questions of answer-relevance.
@@ -71,7 +71,7 @@ func buildAnswerRelevance(s Spec) (Scorer, error) {
 		detail := make([]questionDetail, n)
 		var sum float64
 		for i, q := range questions {
-			cos, err := cosineOf(vectors[0], vectors[i+1])
+			cos, err := vector.Cosine.Of(vectors[0], vectors[i+1])
 			if err != nil {
 				return err
 			}
@@ -101,23 +101,4 @@ func (j *judgement) questions(ctx context.Context, p *judgePrompt, n int) (quest
 		return err
 	})
 	return questions, evasive, err
-}
-
-// cosineOf is the cosine of the angle between two vectors. One without length has no direction: an error.
-func cosineOf(a, b []float32) (float64, error) {
-	if len(a) != len(b) {
-		return 0, fmt.Errorf("the embedder gave vectors of %d and of %d numbers", len(a), len(b))
-	}
-	var dot, aa, bb float64
-	for i := range a {
-		x, y := float64(a[i]), float64(b[i])
-		dot += x * y
-		aa += x * x
-		bb += y * y
-	}
-	cos := dot / math.Sqrt(aa*bb)
-	if math.IsNaN(cos) || math.IsInf(cos, 0) {
-		return 0, errors.New("the embedder gave a vector without a direction")
-	}
-	return cos, nil
 }
