@@ -72,11 +72,17 @@ func exitCode(ctx context.Context, err error) (code int, message string) {
 	return exitNotRun, "error: " + err.Error()
 }
 
+// maxMistakes is how many mistakes are listed: one at the root of a large file can make many.
+const maxMistakes = 50
+
 // mistakes lists what is wrong, one a line, and counts.
 func mistakes(es config.Errors) string {
 	var b strings.Builder
-	for _, e := range es {
+	for _, e := range es[:min(len(es), maxMistakes)] {
 		fmt.Fprintf(&b, "error: %s\n", e.Error())
+	}
+	if len(es) > maxMistakes {
+		fmt.Fprintf(&b, "and %d more\n", len(es)-maxMistakes)
 	}
 	if len(es) > 1 {
 		fmt.Fprintf(&b, "%d mistakes; nothing was run", len(es))

@@ -169,6 +169,10 @@ func TestSchemaAgreesWithTheParser(t *testing.T) {
 	f(false, "providers: [{id: echo, config: fast}]\ntests: c.csv\n")
 
 	// Tests.
+	f(true, "providers: {id: echo, delay: 5, prompts: [a]}\nprompts: {raw: \"{{q}}\", label: a}\ntests: c.csv\n")
+	f(true, "x-shared: {a: 1}\nproviders: echo\nprompts: {raw: \"{{q}}\", label: a, id: b}\ntests: [{provider: {id: echo}, providers: echo, prompts: [a, \"b*\"], options: {repeat: 2, storeOutputAs: s, transformVars: \"{a: vars.b}\", disableVarExpansion: false, disableConversationVar: true}}]\n")
+	f(false, "providers: echo\ntests: [{providers: []}]\n")
+	f(false, "providers: echo\ntests: [{options: {repeat: 0}}]\n")
 	f(true, "providers: echo\ntests: {path: c.csv, format: csv, sample: 5, filter: [a, \"!b\"], id: i, group: g, tags: t}\n")
 	f(true, "providers: echo\ntests: [file://c.csv, {path: \"-\", filter: {tags: a}}, {id: 12, vars: file://v.yaml}]\n")
 	f(true, "providers: echo\ntests: {path: \"${IN}\", sample: \"${N}\"}\n")

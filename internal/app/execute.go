@@ -31,7 +31,7 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 		}
 	}()
 	if s.o.Planned != nil {
-		s.o.Planned(s.plan.Total(), journal.Done(), dir.path)
+		s.o.Planned(s.plan.Planned(), journal.Done(), dir.path)
 	}
 	opts, err := s.runnerOptions()
 	if err != nil {
@@ -53,10 +53,10 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 			open = false
 			return nil, &CouldNotRun{errors.Join(fmt.Errorf("the provider gave no answer: %w", out.Unreachable), journal.Close(), dir.undo())}
 		}
-		return nil, &CouldNotRun{fmt.Errorf("given up after %d of %d samples: %w; --resume goes on with %s", out.Done, s.plan.Total(), out.Unreachable, dir.path)}
+		return nil, &CouldNotRun{fmt.Errorf("given up after %d of %d samples: %w; --resume goes on with %s", out.Done, s.plan.Planned(), out.Unreachable, dir.path)}
 	}
 	if out.Interrupted {
-		return nil, &Interrupted{Dir: dir.path, Done: out.Done, Total: s.plan.Total(), Stopped: out.Stopped}
+		return nil, &Interrupted{Dir: dir.path, Done: out.Done, Total: s.plan.Planned(), Stopped: out.Stopped}
 	}
 	f, err = s.results(dir, journal, out)
 	if err != nil {
@@ -76,7 +76,7 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 
 // broken says that the machinery failed and what is kept nevertheless.
 func (s *session) broken(dir *runDir, journal *runner.Journal, err error) error {
-	return &CouldNotRun{fmt.Errorf("%w; %d of %d samples are kept, and --resume goes on with %s", err, journal.Done(), s.plan.Total(), dir.path)}
+	return &CouldNotRun{fmt.Errorf("%w; %d of %d samples are kept, and --resume goes on with %s", err, journal.Done(), s.plan.Planned(), dir.path)}
 }
 
 func (s *session) runnerOptions() (runner.Options, error) {
@@ -164,10 +164,13 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 		return nil, err
 	}
 	planned := make([]int, len(s.plan.Cells))
-	for i := range planned {
-		planned[i] = s.plan.Count * s.plan.Repeats
+	tags := make([]map[string]int, len(s.plan.Cells))
+	for i, c := range s.cells.list {
+		if at := s.cells.index[i]; at >= 0 {
+			planned[at], tags[at] = c.samples, c.tags
+		}
 	}
-	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical * perCase, Tags: s.plannedTags()})
+	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical, Tags: tags})
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +227,7 @@ func (s *session) newRun(journal *runner.Journal, out runner.Outcome, account me
 	now := time.Now().UTC()
 	elapsed := journal.Elapsed().Seconds()
 	run := &record.Run{
-		ID: s.plan.ID, Telltale: Version, Seed: s.suite.Seed, Repeats: s.suite.Samples,
+		ID: s.plan.ID, Telltale: Version, Seed: s.suite.Seed, Repeats: s.plan.Repeats,
 		Suite:   record.SuiteRef{Path: s.suite.Path, Description: s.suite.Description, Tags: s.suite.Tags, Hash: s.suite.Hash},
 		Dataset: s.ref, Snapshots: snaps, Scorers: map[string]string{}, Summary: account.Summary, Metrics: account.Metrics,
 		Times: record.Times{Started: journal.Header.Started, Finished: now, Seconds: elapsed, Resumed: journal.Sittings},
@@ -283,15 +286,6 @@ func (s *session) gateTags() []string {
 		if r.Tag != "" && !slices.Contains(out, r.Tag) {
 			out = append(out, r.Tag)
 		}
-	}
-	return out
-}
-
-// plannedTags counts the planned samples of each snapshot by tag.
-func (s *session) plannedTags() map[string]int {
-	out := make(map[string]int, len(s.tags))
-	for tag, cases := range s.tags {
-		out[tag] = cases * s.plan.Repeats
 	}
 	return out
 }

@@ -88,7 +88,7 @@ func Inspect(ctx context.Context, o RunOptions) (*Inspection, error) {
 		in.mistakes(err)
 		return in, nil
 	}
-	in.Cases, in.Samples = s.plan.Count, s.plan.Total()
+	in.Cases, in.Samples = s.plan.Count, s.plan.Planned()
 	return in, s.Close()
 }
 

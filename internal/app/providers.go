@@ -40,6 +40,8 @@ type opened struct {
 	transform *scorer.Transform
 	// tools are the functions that the model may call; nil when there are none.
 	tools *scorer.Toolset
+	// pace keeps its requests apart; nil leaves that to the suite.
+	pace *runner.Pacer
 }
 
 // params are the provider's parameters for its snapshot, with its transform.
@@ -68,14 +70,10 @@ func openProviders(s *config.Suite, o *RunOptions) ([]*opened, error) {
 	for _, spec := range s.Providers {
 		own := *o
 		own.Env = withEnv(o.Env, s.Env, spec.Env)
-		c, err := openProvider(spec, prices, &own)
+		p, err := openOne(spec, prices, &own)
 		if err != nil {
 			errs.Append(spec.Pos, err)
 			continue
-		}
-		p := &opened{spec: spec, provider: c, info: c.Describe()}
-		for _, w := range p.info.Warnings {
-			o.Notice(w)
 		}
 		out = append(out, p)
 	}

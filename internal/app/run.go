@@ -8,7 +8,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/config"
@@ -134,16 +134,22 @@ type session struct {
 	rules    []gate.Rule
 	data     *dataset.Dataset
 	ref      record.DatasetRef
-	critical int
-	// tags counts the cases that have each tag.
-	tags      map[string]int
+	critical int // samples
+	cells    *cells
+	// remembers says that a prompt is shown the conversation of the cases before.
+	remembers bool
 	derived   *metric.Deriver
 	check     *checker
 	services  *services
 	providers []*opened
 	plan      *runner.Plan
-	// transforms holds compiled transforms by their source.
-	transforms map[string]*scorer.Transform
+	// mu guards what is found or made while cases are.
+	mu sync.Mutex
+	// transforms holds compiled transforms by their source, varsTransforms those that make variables.
+	transforms     map[string]*scorer.Transform
+	varsTransforms map[string]*scorer.VarsTransform
+	// stored holds what stands for the outputs that cases store, by variable. It is never changed, but replaced.
+	stored map[string]any
 	// timed says that the gate asks for times, so that the cache may not answer.
 	timed bool
 	parts map[string]string
@@ -199,11 +205,17 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		// A cached answer has no time of its own.
 		s.timed = s.timed || rule.Metric == record.MetricLatency || rule.Metric == record.MetricTTFT
 	}
+	if len(s.suite.Prompts) == 0 {
+		errs = append(errs, &config.Error{Pos: config.Pos{File: s.suite.Path, Key: "prompts"}, Problem: "no prompt is left that can be sent", Want: "at least one that is no code"})
+	}
 	prompts := make([]*runner.Prompt, len(s.suite.Prompts))
 	for i, p := range s.suite.Prompts {
 		if prompts[i], err = runner.CompilePrompt(p); err != nil {
 			errs.Append(p.Pos, err)
 		}
+	}
+	for i := range s.suite.Prompts {
+		s.remembers = s.remembers || s.suite.Prompts[i].Remembers()
 	}
 	if s.providers, err = openProviders(s.suite, o); err != nil {
 		errs.Append(config.Pos{File: s.suite.Path, Key: "providers"}, err)
@@ -228,7 +240,8 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 	if err := errs.Err(); err != nil {
 		return s, err
 	}
-	if err := s.scan(ctx, dir, prompts); err != nil {
+	s.cells = newCells(s.suite, s.providers, prompts)
+	if err := s.scan(ctx, dir); err != nil {
 		return s, err
 	}
 	if err := s.checkMetrics(); err != nil {
@@ -237,7 +250,7 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 	if err := s.findTools(); err != nil {
 		return s, err
 	}
-	s.makePlan(prompts)
+	s.makePlan()
 	return s, nil
 }
 
@@ -259,7 +272,7 @@ func override(suite *config.Suite, o *RunOptions) {
 
 // scan reads the whole dataset once: every row is merged with the defaults, its prompts are
 // rendered and its checks compiled, so that a run starts only when no row can break it.
-func (s *session) scan(ctx context.Context, dir string, prompts []*runner.Prompt) error {
+func (s *session) scan(ctx context.Context, dir string) error {
 	unsupported := func(p config.Pos, what string) {
 		s.o.Notice(fmt.Sprintf("left out: %s: %s", p, what))
 	}
@@ -269,10 +282,13 @@ func (s *session) scan(ctx context.Context, dir string, prompts []*runner.Prompt
 			return s.decodeTest(p, raw)
 		},
 		DecodeTests: func(file string, data []byte) ([]config.Test, error) {
-			tests, left, err := config.DecodeTests(file, data, rowOptions(file, s.o.LoadOptions))
+			opts := rowOptions(file, s.o.LoadOptions)
+			opts.Default = &s.suite.Default
+			tests, left, err := config.DecodeTests(file, data, opts)
 			return tests, errors.Join(s.left(left), err)
 		},
 		DecodeExpected: s.decodeExpected,
+		Expand:         s.suite.Default.Variants(),
 		CacheDir:       cmp.Or(s.o.CacheDir, DefaultCacheDir),
 	}
 	if s.o.SkipUnsupported {
@@ -287,15 +303,12 @@ func (s *session) scan(ctx context.Context, dir string, prompts []*runner.Prompt
 		if err != nil {
 			return err
 		}
-		if c.Critical {
-			s.critical++
-		}
-		s.countTags(c.Tags)
-		for _, p := range prompts {
-			if err := runner.CheckPrompt(p, &c, row.Test.Pos); err != nil {
+		for _, prompt := range s.cells.promptsOf(c.Cells) {
+			if err := runner.CheckPrompt(s.cells.prompts[prompt], &c, row.Test.Pos); err != nil {
 				return err
 			}
 		}
+		s.count(&c)
 		return nil
 	})
 	if err != nil && ctx.Err() != nil {
@@ -325,11 +338,21 @@ func (s *session) left(us config.Errors) error {
 }
 
 // newCase merges a row with the suite's defaults and compiles its checks.
-func (s *session) newCase(row dataset.Row) (runner.Case, error) {
+func (s *session) newCase(row dataset.Row) (runner.Case, error) { return s.caseWith(row, nil) }
+
+// caseWith is newCase with variables that the cases before gave; nil before they have been answered.
+func (s *session) caseWith(row dataset.Row, before map[string]any) (runner.Case, error) {
 	t := row.Test
 	def := s.suite.Default
 	def.Assert = nil
 	merged := t.Merge(&def)
+	if before == nil {
+		before = s.later()
+	}
+	if err := s.transformVars(&merged); err != nil {
+		return runner.Case{}, err
+	}
+	addVars(&merged, before)
 	if err := fillVars(&merged); err != nil {
 		return runner.Case{}, err
 	}
@@ -342,7 +365,14 @@ func (s *session) newCase(row dataset.Row) (runner.Case, error) {
 			ID: merged.ID, ExplicitID: row.ExplicitID, Description: merged.Description, Vars: merged.Vars, Tags: merged.Tags,
 			Group: merged.Group, Critical: merged.Critical, Metadata: merged.Metadata,
 		},
-		Threshold: merged.Threshold, Checks: checks, Timed: timed || s.timed, Output: merged.Output,
+		Threshold: merged.Threshold, Checks: checks, Timed: timed || s.timed, Output: merged.Output, Repeats: cmp.Or(merged.Repeat, s.suite.Samples),
+	}
+	if c.Cells, err = s.asked(&merged); err != nil {
+		return c, err
+	}
+	s.inOrder(&c, &merged, row)
+	if err := compares(&c, &merged, len(c.Cells), s.storesAny()); err != nil {
+		return c, err
 	}
 	if err := s.addTurns(&c, &merged); err != nil {
 		return c, err
@@ -396,27 +426,29 @@ func (s *session) cases(ctx context.Context) iter.Seq2[runner.Case, error] {
 }
 
 // makePlan fixes what is run and what determines it.
-func (s *session) makePlan(prompts []*runner.Prompt) {
-	s.plan = &runner.Plan{Cases: s.cases, Count: s.ref.Cases, Repeats: s.suite.Samples, Seed: s.suite.Seed}
+func (s *session) makePlan() {
+	s.plan = &runner.Plan{Cases: s.cases, Count: s.ref.Cases, Repeats: s.cells.repeats, Seed: s.suite.Seed, Stores: s.storesAny()}
 	var ids []string
-	for _, p := range s.providers {
-		most := s.concurrency()
-		if m := p.info.MaxConcurrency; m > 0 {
-			most = min(most, m)
-		}
-		limit := runner.NewLimiter(most)
-		for i, prompt := range s.suite.Prompts {
-			if !p.spec.Takes(prompt.Label) {
-				continue
+	limits := map[*opened]*runner.Limiter{}
+	for _, c := range s.settle() {
+		p := c.provider
+		if limits[p] == nil {
+			most := s.concurrency()
+			if m := p.info.MaxConcurrency; m > 0 {
+				most = min(most, m)
 			}
-			snap := record.Snapshot{Provider: p.spec.Name(), Model: p.info.Model, Prompt: prompt.Label, Template: prompts[i].Source(), Params: p.params()}
-			snap.Identify()
-			ids = append(ids, snap.ID)
-			s.plan.Cells = append(s.plan.Cells, runner.Cell{
-				Provider: p.provider, Prompt: prompts[i], Snapshot: snap, ProviderName: p.spec.Name(), PromptName: prompt.Label,
-				Cacheable: p.info.Cacheable, Stream: s.check.streams, Limit: limit, Transform: p.transform, Tools: p.tools,
-			})
+			limits[p] = runner.NewLimiter(most)
 		}
+		prompt := &s.suite.Prompts[c.prompt]
+		snap := record.Snapshot{Provider: p.spec.Name(), Model: p.info.Model, Prompt: prompt.Label, Template: s.cells.prompts[c.prompt].Source(), Params: p.params()}
+		snap.Identify()
+		ids = append(ids, snap.ID)
+		s.plan.Samples += c.samples
+		s.plan.Cells = append(s.plan.Cells, runner.Cell{
+			Provider: p.provider, Prompt: s.cells.prompts[c.prompt], Snapshot: snap, ProviderName: p.spec.Name(), PromptName: prompt.Label,
+			Cacheable: p.info.Cacheable, Stream: s.check.streams, Limit: limits[p], Pace: p.pace, Transform: p.transform, Tools: p.tools,
+			Remembers: prompt.Remembers(),
+		})
 	}
 	s.parts = map[string]string{
 		"suite": s.suite.Hash, "dataset": s.ref.Hash, "snapshots": record.HashJSON(ids), "scorers": record.HashJSON(s.check.signatureList()),
@@ -425,26 +457,17 @@ func (s *session) makePlan(prompts []*runner.Prompt) {
 	s.plan.ID = record.HashJSON(s.parts)
 }
 
-// countTags counts a case for each of its tags, as many as can have metrics of their own.
-func (s *session) countTags(tags []string) {
-	for i, tag := range tags {
-		if slices.Contains(tags[:i], tag) {
-			continue
-		}
-		if s.tags == nil {
-			s.tags = map[string]int{}
-		}
-		if _, ok := s.tags[tag]; ok || len(s.tags) < maxTagNames {
-			s.tags[tag]++
-		}
-	}
+// storesAny says that a case stores its output for those after it.
+func (s *session) storesAny() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stored) > 0
 }
-
-// maxTagNames bounds the tags that are counted; a tag is meant to be shared by many cases.
-const maxTagNames = 10_000
 
 // transform compiles a test's transform, once for all cases that share it.
 func (s *session) transform(source string, p config.Pos) (*scorer.Transform, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if t, ok := s.transforms[source]; ok {
 		return t, nil
 	}
@@ -481,6 +504,9 @@ func (s *session) header() runner.Header {
 // preflight asks every provider whether it can work at all.
 func (s *session) preflight(ctx context.Context) error {
 	for _, p := range s.providers {
+		if !s.cells.used(p) {
+			continue
+		}
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := p.provider.Check(ctx)
 		cancel()

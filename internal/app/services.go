@@ -302,7 +302,15 @@ func (v *services) moderator(ref any, pos config.Pos) (scorer.Moderator, error) 
 		return nil, err
 	}
 	if !ok || !openai.Moderates(spec.ID) {
-		return nil, &config.Error{Pos: pos, Value: spec.ID, Problem: "which moderation model?", Want: "provider: openai:moderation:MODEL (any server of that API by base_url)"}
+		// A judge that a test names for all its assertions is no moderator; what an assertion names for
+		// itself has to be one.
+		if ok && strings.HasSuffix(pos.Key, "provider") {
+			return nil, &config.Error{Pos: pos, Value: spec.ID, Problem: "this is no moderation model", Want: "openai:moderation:MODEL (any server of that API by base_url)"}
+		}
+		if key, given := v.env("OPENAI_API_KEY"); !given || key == "" {
+			return nil, &config.Error{Pos: pos, Problem: "which moderation model? Without OPENAI_API_KEY there is no default", Want: "provider: openai:moderation:MODEL (any server of that API by base_url), or OPENAI_API_KEY for " + defaultModerator}
+		}
+		spec = config.Provider{Pos: pos, ID: defaultModerator, Config: config.Object{Pos: pos}}
 	}
 	s, err := v.open(moderating, spec, v.openModerator)
 	if err != nil {
@@ -311,19 +319,35 @@ func (v *services) moderator(ref any, pos config.Pos) (scorer.Moderator, error) 
 	return s.(scorer.Moderator), nil
 }
 
+// defaultModerator is asked where a suite names none, as in promptfoo.
+const defaultModerator = "openai:moderation:omni-moderation-latest"
+
+// env looks a variable up among those of the suite and of the environment.
+func (v *services) env(name string) (string, bool) {
+	lookup := v.options().Env
+	if lookup == nil {
+		return "", false
+	}
+	return lookup(name)
+}
+
 func (v *services) openModerator(spec config.Provider) (service, error) {
 	m, err := openai.ModeratorFromConfig(spec, openai.Env{Lookup: v.options().Env})
 	if err != nil {
 		return service{}, err
 	}
-	return service{any: &remoteModerator{m, v.retry(0)}, check: m.Check, close: m.Close}, nil
+	return service{any: &remoteModerator{m, v.retry(0), spec.Name()}, check: m.Check, close: m.Close}, nil
 }
 
 // remoteModerator asks a moderation endpoint.
 type remoteModerator struct {
 	*openai.Moderator
 	retry *runner.Retry
+	title string
 }
+
+// Title is what messages call it: its label, or its id.
+func (m *remoteModerator) Title() string { return m.title }
 
 // Moderate returns the score of each category and the categories that are flagged.
 func (m *remoteModerator) Moderate(ctx context.Context, text string) (scores map[string]float64, flagged []string, err error) {

@@ -29,7 +29,7 @@ type LoadOptions struct {
 // LoadSuite reads a suite file and everything it refers to, datasets excepted. Mistakes are
 // *config.Error or config.Errors.
 func LoadSuite(path string, o LoadOptions) (*config.Loaded, error) {
-	data, err := os.ReadFile(path)
+	data, err := readBounded(path)
 	if err != nil {
 		e := &config.Error{Pos: config.Pos{File: path}, Problem: "cannot read the suite file", Err: cause(err)}
 		if errors.Is(err, fs.ErrNotExist) {
@@ -91,8 +91,9 @@ func loadOptions(o LoadOptions) config.Options {
 	return config.Options{
 		Vars: o.Vars, Env: o.Env, SkipUnsupported: o.SkipUnsupported,
 		Read: readBounded, Glob: glob, Here: here,
-		Assertion: func(name string) config.Known { return known(name, o.code()) },
-		Transform: func(source string) string { return scorer.TransformProblem(source, o.code()) },
+		Assertion:     func(name string) config.Known { return known(name, o.code()) },
+		Transform:     func(source string) string { return scorer.TransformProblem(source, o.code()) },
+		TransformVars: func(source string) string { return scorer.VarsTransformProblem(source, o.code()) },
 	}
 }
 
@@ -123,6 +124,7 @@ func rowOptions(file string, o LoadOptions) config.Options {
 	}
 	opts.Judge = func(any) string { return "a dataset that was fetched from elsewhere cannot name a provider" }
 	opts.Transform = func(source string) string { return scorer.TransformProblem(source, scorer.CodeRefused) }
+	opts.TransformVars = func(source string) string { return scorer.VarsTransformProblem(source, scorer.CodeRefused) }
 	return opts
 }
 

@@ -34,6 +34,7 @@ func loadTask(path string, data []byte, o LoadOptions) (*config.Loaded, error) {
 	}
 	suite, err := task.Suite(documentsOf(filepath.Dir(path)))
 	if err != nil {
+		config.Locate(err, readBounded)
 		return nil, err
 	}
 	out := &config.Loaded{Suite: suite, Unsupported: task.Unsupported}

@@ -16,6 +16,6 @@ func Validate(ctx context.Context, o RunOptions) (string, error) {
 	}
 	p := s.plan
 	sum := fmt.Sprintf("%d cases (of %d rows), %d prompts, %d providers, %d samples each: %d samples",
-		p.Count, s.ref.Rows, len(s.suite.Prompts), len(s.suite.Providers), p.Repeats, p.Total())
+		p.Count, s.ref.Rows, len(s.suite.Prompts), len(s.suite.Providers), p.Repeats, p.Planned())
 	return sum, errors.Join(err, s.Close())
 }

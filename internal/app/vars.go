@@ -1,12 +1,14 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"regexp"
 	"slices"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/scorer"
 	"github.com/telltale-llm/telltale/internal/template"
 )
 
@@ -24,6 +26,50 @@ func fillVars(t *config.Test) error {
 	}
 	t.Vars = f.vars
 	return nil
+}
+
+// transformVars adds what the test's transformVars makes of its variables.
+func (s *session) transformVars(t *config.Test) error {
+	if t.TransformVars == "" {
+		return nil
+	}
+	at := func(err error) error {
+		return &config.Error{Pos: t.Pos.At("options.transformVars"), Value: t.TransformVars, Err: err}
+	}
+	s.mu.Lock()
+	f, ok := s.varsTransforms[t.TransformVars]
+	if !ok {
+		var err error
+		if f, err = scorer.NewVarsTransform(t.TransformVars, t.TransformVarsPos, s.check.dir, s.check.services); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+		if s.varsTransforms == nil {
+			s.varsTransforms = map[string]*scorer.VarsTransform{}
+		}
+		if len(s.varsTransforms) < maxTransforms {
+			s.varsTransforms[t.TransformVars] = f
+		}
+	}
+	s.mu.Unlock()
+	more, err := f.Vars(context.Background(), t.Vars, t.ID)
+	if err != nil {
+		return at(err)
+	}
+	addVars(t, more)
+	return nil
+}
+
+// addVars puts variables over those of the test.
+func addVars(t *config.Test, more map[string]any) {
+	if len(more) == 0 {
+		return
+	}
+	vars := make(map[string]any, len(t.Vars)+len(more))
+	maps.Copy(vars, t.Vars)
+	maps.Copy(vars, more)
+	t.Vars = vars
+	t.Templates = slices.DeleteFunc(slices.Clone(t.Templates), func(name string) bool { _, over := more[name]; return over })
 }
 
 // fillState is how far a variable is.

@@ -35,6 +35,8 @@ type decoder struct {
 	line int
 	// anchors holds what each anchor stands for.
 	anchors map[string]ast.Node
+	// tags leaves tags that are not YAML's own to the reader.
+	tags bool
 	// literal leaves ${NAME} as it is: what is read is code, to which it means something else.
 	literal bool
 	// root, when set, is where $ref: "#/…" leads to. It is set for a suite's own file alone: data is
@@ -50,8 +52,13 @@ type customNode interface {
 // parseYAML parses one document. JSON is YAML, so .json files are read by it too.
 func (d *decoder) parseYAML(data []byte) (ast.Node, bool) {
 	data = bytes.TrimPrefix(data, byteOrderMark)
+	before := len(d.errs)
 	if at := notUTF8(data); at > 0 {
 		d.errs = append(d.errs, &Error{Pos: Pos{File: d.file, Line: at}, Problem: "bytes that are not UTF-8", Want: "a file in UTF-8"})
+		return nil, false
+	}
+	if line, c := control(data); line > 0 {
+		d.errs = append(d.errs, &Error{Pos: Pos{File: d.file, Line: line}, Problem: fmt.Sprintf("a control character (%#U)", c), Want: `a text file; in a quoted value an escape such as "\u001b"`})
 		return nil, false
 	}
 	f, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
@@ -80,23 +87,70 @@ func (d *decoder) parseYAML(data []byte) (ast.Node, bool) {
 	}
 	if body != nil {
 		d.anchors = map[string]ast.Node{}
-		ast.Walk(anchorVisitor(d.anchors), body)
+		ast.Walk(visitor{d}, body)
 	}
 	if body == nil {
 		d.errs = append(d.errs, Errorf(Pos{File: d.file}, "the file is empty"))
 		return nil, false
 	}
-	return body, true
+	return body, len(d.errs) == before
 }
 
-// anchorVisitor collects what each anchor stands for.
-type anchorVisitor map[string]ast.Node
+// visitor collects what each anchor stands for, and finds what would be read as something else than was meant.
+type visitor struct{ d *decoder }
 
-func (v anchorVisitor) Visit(n ast.Node) ast.Visitor {
-	if a, ok := n.(*ast.AnchorNode); ok {
-		v[a.Name.GetToken().Value] = a.Value
+func (v visitor) Visit(n ast.Node) ast.Visitor {
+	switch n := n.(type) {
+	case *ast.AnchorNode:
+		v.d.anchors[n.Name.GetToken().Value] = n.Value
+	case *ast.TagNode:
+		if tag := n.Start.Value; !v.d.tags && !agrees(tag, n.Value) {
+			v.d.fail(v.d.pos(n, Pos{}), tag, "this tag is not known here, or is not that of the value", "no tag, and quotes around a text")
+		}
+	case *ast.IntegerNode:
+		if text := n.GetToken().Value; oldOctal(text) {
+			v.d.fail(v.d.pos(n, Pos{}), text, "a number that begins with 0, which some readers take for octal", "quotes around a text, no 0 before a number, or 0o for octal")
+		}
 	}
 	return v
+}
+
+// agrees says whether a tag of YAML's own says what the value is anyway.
+func agrees(tag string, n ast.Node) bool {
+	switch n.(type) {
+	case *ast.StringNode, *ast.LiteralNode:
+		return tag == "!!str" || tag == "!"
+	case *ast.IntegerNode:
+		return tag == "!!int"
+	case *ast.FloatNode:
+		return tag == "!!float"
+	case *ast.BoolNode:
+		return tag == "!!bool"
+	case *ast.NullNode:
+		return tag == "!!null"
+	case *ast.SequenceNode:
+		return tag == "!!seq"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return tag == "!!map"
+	default:
+		return false
+	}
+}
+
+// oldOctal says whether a whole number is written as octal was in YAML 1.1.
+func oldOctal(text string) bool {
+	text = strings.TrimLeft(text, "+-")
+	return len(text) > 1 && text[0] == '0' && text[1] >= '0' && text[1] <= '9'
+}
+
+// control finds a character that no YAML or JSON file may have: its line, 0 when there is none.
+func control(data []byte) (line int, c rune) {
+	for i, b := range data {
+		if b < ' ' && b != '\t' && b != '\n' && b != '\r' || b == 0x7f {
+			return 1 + bytes.Count(data[:i], []byte{'\n'}), rune(b)
+		}
+	}
+	return 0, 0
 }
 
 // pos gives p the place of n and keeps p's key.
@@ -374,6 +428,9 @@ func (d *decoder) show(n ast.Node) string {
 	case *ast.MappingNode, *ast.MappingValueNode:
 		return "{…}"
 	case *ast.SequenceNode:
+		if len(v.Values) == 1 {
+			return "[…1 item]"
+		}
 		return fmt.Sprintf("[…%d items]", len(v.Values))
 	case *ast.LiteralNode:
 		return v.Value.Value
@@ -468,6 +525,9 @@ func (d *decoder) structInto(n ast.Node, p Pos, v reflect.Value) {
 	for _, f := range fs {
 		i, known := index[f.key]
 		if !known {
+			if extension(v.Type(), f.key) {
+				continue
+			}
 			if why, ignored, ok := knownKey(v.Type(), f.key); ok {
 				e := &Error{Pos: f.pos, Problem: why}
 				if ignored {
@@ -481,7 +541,11 @@ func (d *decoder) structInto(n ast.Node, p Pos, v reflect.Value) {
 				d.fail(f.pos, d.show(f.value), "this reference leads nowhere", "a place in this file such as #/assertionTemplates/NAME")
 				continue
 			}
-			d.errs = append(d.errs, unknownKey(f.pos, f.key, jsonKeys(v.Type())))
+			e := unknownKey(f.pos, f.key, jsonKeys(v.Type()))
+			if v.Type() == reflect.TypeFor[wireOptions]() && e.Hint == "" {
+				e.Hint = "promptfoo hands other options to the provider: give them under its config, or give the test a provider of its own"
+			}
+			d.errs = append(d.errs, e)
 			continue
 		}
 		d.into(f.value, f.pos, v.Field(i))

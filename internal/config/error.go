@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sort"
@@ -77,7 +78,7 @@ func (e *Error) Error() string {
 		if e.Problem != "" {
 			b.WriteString(": ")
 		}
-		b.WriteString(e.Err.Error())
+		b.WriteString(Clip(cause(e.Err), 1000)) // a parser may repeat itself at every level
 	}
 	if e.Want != "" {
 		b.WriteString("; want ")
@@ -88,6 +89,19 @@ func (e *Error) Error() string {
 		b.WriteString(e.Hint)
 	}
 	return b.String()
+}
+
+// cause is what an error says, in words about the file where encoding/json speaks of Go's types.
+func cause(err error) string {
+	te, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case te.Field == "":
+		return te.Value + " in the place of something else"
+	default:
+		return te.Field + " is " + te.Value + ", in the place of something else"
+	}
 }
 
 // Unwrap returns the cause.

@@ -31,6 +31,10 @@ type Options struct {
 	Assertion func(name string) Known
 	// Transform says why a transform cannot be run, "" when it can. Nil takes every transform.
 	Transform func(source string) string
+	// TransformVars is Transform for what makes variables.
+	TransformVars func(source string) string
+	// Default is what every case has besides its own, for the cases of a file that is read on its own.
+	Default *Test
 	// Judge says why what names a judge cannot be used here, "" when it can. Nil takes everything.
 	Judge func(ref any) string
 	// SkipUnsupported leaves out what cannot be run instead of failing; it is still listed.
@@ -69,6 +73,10 @@ type loader struct {
 	errs   Errors
 	// inline says that what is read is the suite's own text, not a dataset's.
 	inline bool
+	// entries counts those of scenarios' config.
+	entries int
+	// def is the suite's defaultTest, once it has been read.
+	def Test
 }
 
 // Load reads a suite file. The error is Errors, sorted by place.
@@ -140,8 +148,8 @@ func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 	if w.Samples != nil {
 		s.Samples = *w.Samples
 	}
-	if s.Samples < 1 || s.Samples > 1_000_000 {
-		l.errs = append(l.errs, &Error{Pos: root.At("samples"), Value: strconv.Itoa(s.Samples), Problem: "out of range", Want: "a whole number from 1 to 1000000"})
+	if s.Samples < 1 || s.Samples > maxRepeat {
+		l.errs = append(l.errs, &Error{Pos: root.At("samples"), Value: strconv.Itoa(s.Samples), Problem: "out of range", Want: fmt.Sprintf("a whole number from 1 to %d", maxRepeat)})
 	}
 	if w.Seed != nil {
 		s.Seed = *w.Seed
@@ -176,6 +184,7 @@ func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 		def = l.defaultTest(d, w.DefaultTest)
 	}
 	s.Default = l.defaults(def)
+	l.def = s.Default
 	if w.Tests.set {
 		s.Tests = l.tests(d, w.Tests.node, w.Tests.pos)
 	}
@@ -349,13 +358,14 @@ func (l *loader) provider(d *decoder, n ast.Node, p Pos) []Provider {
 }
 
 type wireProvider struct {
-	Pos       Pos         `json:"-"`
-	ID        string      `json:"id"`
-	Label     string      `json:"label,omitempty"`
-	Config    *Object     `json:"config,omitempty"`
-	Prompts   wireStrings `json:"prompts,omitempty" jsonschema:"description=Labels of the prompts it is asked; all by default"`
-	Transform atText      `json:"transform,omitempty" jsonschema:"description=Expression that makes the output from the model's"`
-	Env       wireEnv     `json:"env,omitempty" jsonschema:"description=Variables for this provider alone"`
+	Pos       Pos      `json:"-"`
+	ID        string   `json:"id"`
+	Label     string   `json:"label,omitempty"`
+	Config    *Object  `json:"config,omitempty"`
+	Prompts   wireRefs `json:"prompts,omitempty" jsonschema:"description=Labels or ids of the prompts it is asked; all by default"`
+	Transform atText   `json:"transform,omitempty" jsonschema:"description=Expression that makes the output from the model's"`
+	Env       wireEnv  `json:"env,omitempty" jsonschema:"description=Variables for this provider alone"`
+	Delay     *int     `json:"delay,omitempty" jsonschema:"minimum=0,description=Milliseconds between the starts of two requests to this provider"`
 }
 
 func (l *loader) providerFields(d *decoder, n ast.Node, p Pos) Provider {
@@ -363,7 +373,10 @@ func (l *loader) providerFields(d *decoder, n ast.Node, p Pos) Provider {
 	d.into(n, p, reflect.ValueOf(&w).Elem())
 	pr := Provider{
 		Pos: p, ID: w.ID, Label: w.Label, Prompts: w.Prompts, Config: Object{Pos: p},
-		Transform: w.Transform.Text, TransformPos: w.Transform.Pos, Env: w.Env,
+		Transform: w.Transform.Text, TransformPos: w.Transform.Pos, Env: w.Env, DelayMS: w.Delay,
+	}
+	if w.Delay != nil && *w.Delay < 0 {
+		l.errs = append(l.errs, &Error{Pos: p.At("delay"), Value: strconv.Itoa(*w.Delay), Problem: "below 0", Want: "milliseconds"})
 	}
 	if !l.transform(w.Transform) {
 		l.needed(w.Transform.Pos, w.Transform.Text)
@@ -470,7 +483,11 @@ func (l *loader) hash(s *Suite) string {
 		gate = append(gate, []string{c.Metric, c.Expr})
 	}
 	for _, p := range s.Prompts {
-		prompts = append(prompts, []any{p.Label, p.Text, p.Messages, p.Examples})
+		content := []any{p.Label, p.Text, p.Messages, p.Examples}
+		if p.ID != "" {
+			content = append(content, p.ID)
+		}
+		prompts = append(prompts, content)
 	}
 	var derived []any
 	for _, m := range s.Derived {
@@ -485,6 +502,9 @@ func (l *loader) hash(s *Suite) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:8])
 }
+
+// maxRepeat bounds the answers to one case.
+const maxRepeat = 1_000_000
 
 func index(i int) string { return "[" + strconv.Itoa(i) + "]" }
 

@@ -32,7 +32,7 @@ func placer(file string, read func(path string) ([]byte, error)) func(*Error) {
 	if err != nil {
 		return func(*Error) {}
 	}
-	d := &decoder{file: file}
+	d := &decoder{file: file, tags: true}
 	body, ok := d.parseYAML(data)
 	if !ok {
 		return func(*Error) {}

@@ -73,7 +73,7 @@ func TestPromptfooSuite(t *testing.T) {
 	}
 	f("env", l.Env, `{"GREETING":"hi me","PORT":"8080"}`)
 	f("prompts", []string{l.Prompts[0].Label + "=" + l.Prompts[0].Text, l.Prompts[1].Label + "=" + l.Prompts[1].Text}, `["first= A ","second=Say {{x}}"]`)
-	f("takes", []bool{l.Providers[0].Takes("first"), l.Providers[0].Takes("second"), l.Providers[1].Takes("second")}, `[true,false,true]`)
+	f("takes", []bool{l.Providers[0].Takes(&Prompt{Label: "first"}), l.Providers[0].Takes(&Prompt{Label: "second"}), l.Providers[1].Takes(&Prompt{Label: "second"})}, `[true,false,true]`)
 	f("provider", []any{l.Providers[0].Transform, l.Providers[0].Env}, `["output.trim()",{"KEY":"v"}]`)
 	f("default", []any{l.Default.Vars, l.Default.Templates, l.Default.Provider, l.Default.RubricPrompt}, `[{"note":"about {{x}}","who":"hi me"},["note"],"echo","Judge {{output}}"]`)
 	f("default assert", Contents(l.Default.Assert), `[{"type":"contains","value":"please","weight":2}]`)

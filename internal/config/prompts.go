@@ -34,13 +34,6 @@ func (l *loader) prompts(d *decoder, n ast.Node, p Pos) []Prompt {
 	if isList && len(items) == 0 {
 		l.errs = append(l.errs, &Error{Pos: p, Problem: "the list is empty", Want: "at least one prompt"})
 	}
-	out = slices.DeleteFunc(out, func(p Prompt) bool {
-		remembers := p.remembers()
-		if remembers {
-			l.params.unsupported = append(l.params.unsupported, &Error{Pos: p.Pos, Value: conversationVar, Problem: "cases that continue one another's conversation are not supported", Hint: "give a case turns: they are sent one after the other with the answers between them"})
-		}
-		return remembers
-	})
 	seen := map[string]int{}
 	for i := range out {
 		label := out[i].Label
@@ -187,6 +180,9 @@ func (l *loader) promptMapping(d *decoder, n ast.Node, p Pos) []Prompt {
 		if w.System != "" {
 			out[i].withSystem(w.System)
 		}
+		if w.Raw != "" || w.File != "" || w.Messages.set {
+			out[i].ID = w.ID
+		}
 		out[i].Examples = examples
 	}
 	return out
@@ -241,14 +237,12 @@ func (l *loader) promptFile(file, label string, p Pos) []Prompt {
 	case isProgram(file):
 		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: file, Problem: "prompt functions are not supported"})
 		return nil
-	case ext == ".csv":
-		l.params.unsupported = append(l.params.unsupported, &Error{Pos: p, Value: file, Problem: "prompts from CSV files are not supported"})
-		return nil
 	}
 	full, data, ok := l.read(file, p)
 	if !ok {
 		return nil
 	}
+	given := label
 	if label == "" {
 		label = file
 	}
@@ -256,8 +250,10 @@ func (l *loader) promptFile(file, label string, p Pos) []Prompt {
 	text, _ := l.params.expandEnvOnly(d, Pos{File: full}, string(data))
 	l.errs = append(l.errs, d.errs...)
 	text = strings.TrimSuffix(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
-	var parts []string
+	var parts, labels []string
 	switch ext {
+	case ".csv":
+		parts, labels = csvPrompts(text)
 	case ".json", ".yaml", ".yml":
 		if ms, ok := l.chatFile(full, text); ok {
 			return []Prompt{{Pos: p, Label: label, Messages: ms}}
@@ -266,7 +262,7 @@ func (l *loader) promptFile(file, label string, p Pos) []Prompt {
 	case ".jsonl":
 		parts = strings.Split(text, "\n")
 	case ".txt":
-		parts = strings.Split("\n"+text+"\n", "\n---\n")
+		parts = textPrompts(text)
 	default:
 		parts = []string{text}
 	}
@@ -280,12 +276,43 @@ func (l *loader) promptFile(file, label string, p Pos) []Prompt {
 		if i > 0 {
 			pr.Label = fmt.Sprintf("%s#%d", label, i+1)
 		}
+		if labels != nil {
+			pr.Label = csvLabel(labels[i], given, part, i, len(parts))
+		}
 		out = append(out, pr)
 	}
 	if len(out) == 0 {
 		l.errs = append(l.errs, &Error{Pos: p, Value: file, Problem: "the prompt file is empty", Want: "a template"})
 	}
 	return out
+}
+
+// csvLabel is the label of a prompt in a CSV file: the row's, or else one made of the file's and the text.
+func csvLabel(row, given, text string, i, of int) string {
+	switch {
+	case row != "":
+		return row
+	case given == "":
+		return fmt.Sprintf("Prompt %d - %s", i+1, textLabel(text))
+	case of > 1:
+		return given + ": " + textLabel(text)
+	}
+	return given
+}
+
+// textPrompts splits a text at the lines that hold three dashes and nothing else.
+func textPrompts(text string) []string {
+	var parts []string
+	var part strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) == "---" {
+			parts = append(parts, part.String())
+			part.Reset()
+			continue
+		}
+		part.WriteString(line)
+	}
+	return append(parts, part.String())
 }
 
 // chatFile reads a file that is a list of chat messages as it stands. A file that becomes one only
@@ -500,7 +527,7 @@ func (l *loader) checkPromptNames(s *Suite) {
 	}
 	for _, pr := range s.Providers {
 		for _, name := range pr.Prompts {
-			if !slices.ContainsFunc(all, (&Provider{Prompts: []string{name}}).Takes) {
+			if !slices.ContainsFunc(s.Prompts, func(p Prompt) bool { return Refers(name, p.Names()...) }) {
 				l.errs = append(l.errs, &Error{Pos: pr.Pos.At("prompts"), Value: name, Problem: "no prompt has this label", Want: "one of " + strings.Join(all, ", ")})
 			}
 		}

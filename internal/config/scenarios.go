@@ -58,15 +58,18 @@ func (l *loader) scenario(d *decoder, n ast.Node, p Pos) (Tests, bool) {
 	}
 	out := Tests{Pos: p, Inline: []Test{}}
 	for i := range data {
+		l.entries++
+		conversation := fmt.Sprintf("scenario entry %d", l.entries)
 		for _, t := range tests {
 			if t.ID != "" && len(data) > 1 {
 				t.ID = fmt.Sprintf("%s/%d", t.ID, i)
 			}
 			t = t.within(&data[i])
+			t.Conversation = conversation
 			if t.Description == "" {
 				t.Description = w.Description
 			}
-			out.Inline = append(out.Inline, l.expand(t)...)
+			out.Inline = append(out.Inline, l.expand(t.varies(&l.def))...)
 		}
 	}
 	if len(out.Inline) == 0 && len(l.errs) == 0 && len(d.errs) == 0 && len(l.params.unsupported) == before {
@@ -80,12 +83,11 @@ func (l *loader) scenario(d *decoder, n ast.Node, p Pos) (Tests, bool) {
 func (t Test) within(data *Test) Test {
 	none := t.NoDefaults || data.NoDefaults
 	t.NoDefaults = false
-	keep := t.keepLists || data.keepLists
 	if t.ID == "" {
 		t.ID = data.ID
 	}
 	t = t.Merge(data)
-	t.NoDefaults, t.keepLists = none, keep
+	t.NoDefaults = none
 	return t
 }
 

@@ -27,6 +27,7 @@ func SuiteSchema(assertions map[string]string) ([]byte, error) {
 	either := func(a, b string) *jsonschema.Schema {
 		return anyOf(&jsonschema.Schema{Required: []string{a}}, &jsonschema.Schema{Required: []string{b}})
 	}
+	s.PatternProperties = map[string]*jsonschema.Schema{"^x-": jsonschema.TrueSchema}
 	s.AllOf = []*jsonschema.Schema{either("providers", "targets"), either("tests", "scenarios")}
 	s.Definitions = m.defs
 	b, err := json.Marshal(s)
@@ -141,6 +142,10 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 		return m.assertionTypes()
 	case reflect.TypeFor[wireStrings]():
 		return m.tags()
+	case reflect.TypeFor[wireRefs]():
+		list := *m.texts()
+		list.MinItems = new(uint64(1))
+		return anyOf(m.text(), &list)
 	case reflect.TypeFor[wireLabels]():
 		return anyOf(mappingOf(m.text()), m.text(), m.texts())
 	case reflect.TypeFor[wireFilter]():

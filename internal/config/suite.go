@@ -6,8 +6,6 @@
 // knows nothing about what a provider or a scorer does with its own configuration.
 package config
 
-import "strings"
-
 // Suite is a regression suite: prompts × providers × tests, and what to ask of the result.
 type Suite struct {
 	Path        string
@@ -45,7 +43,12 @@ type Prompt struct {
 	// Examples are few-shot examples: the template variable "examples", and what a message with
 	// Each is repeated for.
 	Examples []any
+	// ID is another name for the prompt, by which tests and providers may refer to it.
+	ID string
 }
+
+// Remembers says whether the prompt uses the conversation of the cases before.
+func (p *Prompt) Remembers() bool { return p.remembers() }
 
 // PromptMessage is one templated chat message. When Each is set it stands for a pair of messages per
 // example instead: User and Assistant are rendered with the example's own keys as variables.
@@ -72,32 +75,16 @@ type Provider struct {
 	ID     string // such as openai:chat:gpt-4.1-mini, exec:./bot, recorded, echo, sim
 	Label  string
 	Config Object
-	// Prompts restricts the provider to the prompts of these labels; empty means all. NAME:* and NAME
-	// also stand for every label that begins with NAME:.
+	// Prompts restricts the provider to the prompts that these refer to; nil means all. See Refers.
 	Prompts []string
 	// Transform makes the output from the model's, before the test's own transform; see Test.Transform.
 	Transform    string
 	TransformPos Pos
 	// Env holds variables for this provider alone; as Suite.Env.
 	Env map[string]string
-}
-
-// Takes says whether the provider is asked the prompt of that label.
-func (p *Provider) Takes(label string) bool {
-	if len(p.Prompts) == 0 {
-		return true
-	}
-	for _, name := range p.Prompts {
-		group := strings.TrimSuffix(name, "*")
-		if !strings.HasSuffix(group, ":") {
-			group += ":"
-		}
-		// A file with several prompts has one label; the others are numbered.
-		if name == label || strings.HasPrefix(label, group) || strings.HasPrefix(label, name+" (") {
-			return true
-		}
-	}
-	return false
+	// DelayMS is the least time between the starts of two requests to this provider, in place of
+	// Evaluate.DelayMS; nil leaves it to that.
+	DelayMS *int
 }
 
 // Tests is a source of cases: either Inline or a file.
@@ -156,7 +143,24 @@ type Test struct {
 	// Templates names the variables of the suite's own text that hold templates over other variables.
 	// What comes from a dataset is never taken for a template.
 	Templates []string
-	keepLists bool
+	// Own answers in the place of the suite's providers; nil leaves it to them.
+	Own *Provider
+	// Providers and Prompts keep the case to those of the suite that they refer to; nil means all. See Refers.
+	Providers, Prompts []string
+	// Repeat is the number of answers to this case; 0 leaves it to the suite.
+	Repeat int
+	// StoreAs names the variable that holds this case's answer in every case after it.
+	StoreAs string
+	// Forgets says that the prompt does not see the conversation of the cases before.
+	Forgets bool
+	// TransformVars is an expression whose value, a mapping, is added to the variables; as Transform.
+	TransformVars    string
+	TransformVarsPos Pos
+	// Conversation tells the conversation that the case is a part of from others, where its metadata does
+	// not say it by conversationId.
+	Conversation string
+	// keepLists is nil when the test does not say whether a list is one value.
+	keepLists *bool
 }
 
 // Turn is one turn of a conversation.
@@ -213,7 +217,37 @@ func (t Test) Merge(def *Test) Test {
 	if t.Output == nil {
 		t.Output = def.Output
 	}
+	t.mergeAsked(def)
 	return t
+}
+
+// mergeAsked adds what the defaults say of whom and what is asked, and how often.
+func (t *Test) mergeAsked(def *Test) {
+	if t.Own == nil {
+		t.Own = def.Own
+	}
+	if t.Providers == nil {
+		t.Providers = def.Providers
+	}
+	if t.Prompts == nil {
+		t.Prompts = def.Prompts
+	}
+	if t.Repeat == 0 {
+		t.Repeat = def.Repeat
+	}
+	if t.StoreAs == "" {
+		t.StoreAs = def.StoreAs
+	}
+	t.Forgets = t.Forgets || def.Forgets
+	if t.Conversation == "" {
+		t.Conversation = def.Conversation
+	}
+	if t.TransformVars == "" {
+		t.TransformVars, t.TransformVarsPos = def.TransformVars, def.TransformVarsPos
+	}
+	if t.keepLists == nil {
+		t.keepLists = def.keepLists
+	}
 }
 
 // Assertion asks one scorer for a judgement.
@@ -301,6 +335,16 @@ func (t *Test) Extras() map[string]any {
 	if t.Output != nil {
 		m["output"] = *t.Output
 	}
+	if t.Own != nil {
+		m["own"] = []any{t.Own.ID, t.Own.Label, t.Own.Config.Map}
+	}
+	set("providers", t.Providers, t.Providers != nil)
+	set("prompts", t.Prompts, t.Prompts != nil)
+	set("repeat", t.Repeat, t.Repeat != 0)
+	set("storeAs", t.StoreAs, t.StoreAs != "")
+	set("forgets", true, t.Forgets)
+	set("conversation", t.Conversation, t.Conversation != "")
+	set("transformVars", t.TransformVars, t.TransformVars != "")
 	if len(t.Turns) > 0 {
 		turns := make([]any, len(t.Turns))
 		for i := range t.Turns {

@@ -12,7 +12,7 @@ type Tagged struct {
 // ParseObject reads a YAML mapping that is not a suite, strictly: a key that is given twice is an
 // error. Nothing is filled in. Scalars with tags of their own become Tagged, at any depth.
 func ParseObject(path string, data []byte) (Object, error) {
-	d := &decoder{file: path}
+	d := &decoder{file: path, tags: true}
 	body, ok := d.parseYAML(data)
 	if !ok {
 		return Object{}, d.errs.Err()

@@ -32,7 +32,7 @@ func TestParseObject(t *testing.T) {
 		}
 	}
 	bad("a: 1\na: 2", "duplicate key")
-	bad("[1]", "t.yaml:1:1: \"[…1 items]\": not a mapping")
+	bad("[1]", "t.yaml:1:1: \"[…1 item]\": not a mapping")
 	bad("a: [", "invalid YAML")
 	bad("", "the file is empty")
 }

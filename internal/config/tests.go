@@ -48,7 +48,7 @@ func (l *loader) tests(d *decoder, n ast.Node, p Pos) []Tests {
 		if !ok {
 			continue
 		}
-		cases := l.expand(t)
+		cases := l.expand(t.varies(&l.def))
 		if k := len(out) - 1; k >= 0 && out[k].Inline != nil {
 			out[k].Inline = append(out[k].Inline, cases...)
 			continue
@@ -141,7 +141,9 @@ func (l *loader) test(w *wireTest) (t Test, ok bool) {
 		ok = l.transform(o.Transform)
 		t.Transform, t.TransformPos = o.Transform.Text, o.Transform.Pos
 		t.Provider, t.RubricPrompt = l.judge(o.Provider), l.rubric(o.RubricPrompt)
+		ok = l.canRun(l.opts.TransformVars, o.TransformVars) && ok
 	}
+	l.asks(w, &t)
 	if w.Threshold != nil && (*w.Threshold < 0 || *w.Threshold > 1) {
 		l.errs = append(l.errs, &Error{Pos: w.Pos.At("threshold"), Value: fmt.Sprint(*w.Threshold), Problem: "out of range", Want: "a score from 0 to 1"})
 	}
@@ -186,11 +188,13 @@ func (l *loader) givenOutput(w wireAny) *string {
 }
 
 // transform says whether a transform can be run, and lists it when it cannot.
-func (l *loader) transform(w atText) bool {
-	if w.Text == "" || l.opts.Transform == nil {
+func (l *loader) transform(w atText) bool { return l.canRun(l.opts.Transform, w) }
+
+func (l *loader) canRun(problem func(source string) string, w atText) bool {
+	if w.Text == "" || problem == nil {
 		return true
 	}
-	why := l.opts.Transform(w.Text)
+	why := problem(w.Text)
 	if why != "" {
 		l.params.unsupported = append(l.params.unsupported, &Error{Pos: w.Pos, Value: w.Text, Problem: why})
 	}
@@ -332,11 +336,8 @@ func (l *loader) fileItems(list []any, p Pos) []any {
 func (l *loader) expand(t Test) []Test {
 	var lists []string
 	for k, v := range t.Vars {
-		if items, ok := v.([]any); ok && !t.keepLists && len(items) > 0 {
-			// Only a list of texts stands for several cases, as in promptfoo.
-			if _, texts := items[0].(string); texts {
-				lists = append(lists, k)
-			}
+		if !t.keepsLists() && expands(v) {
+			lists = append(lists, k)
 		}
 	}
 	if len(lists) == 0 {
@@ -396,6 +397,9 @@ func DecodeTests(file string, data []byte, opts Options) ([]Test, Errors, error)
 		var w wireTest
 		d.into(item, at, reflect.ValueOf(&w).Elem())
 		if t, ok := l.test(&w); ok {
+			if opts.Default != nil {
+				t = t.varies(opts.Default)
+			}
 			out = append(out, l.expand(t)...)
 		}
 	}

@@ -18,6 +18,12 @@ type wireVars struct {
 
 func (v *wireVars) decodeNode(d *decoder, n ast.Node, p Pos) {
 	if s, _, _, ok := d.text(n, d.pos(n, p)); ok {
+		switch d.resolve(n).(type) {
+		case *ast.StringNode, *ast.LiteralNode:
+		default: // a number or a boolean names no file
+			d.fail(d.pos(n, p), s, "not a mapping", "variables by name, or file:// to them")
+			return
+		}
 		v.Files, v.Pos = []string{s}, d.pos(n, p)
 		return
 	}

@@ -98,19 +98,26 @@ type wireTest struct {
 	Group       string          `json:"group,omitempty" jsonschema:"description=Cases of one group are not independent of one another"`
 	Critical    bool            `json:"critical,omitempty" jsonschema:"description=The gate fails unless this case passes"`
 	Turns       []wireTurn      `json:"turns,omitempty" jsonschema:"description=Turns of a conversation before the prompt"`
+	Provider    wireAny         `json:"provider,omitempty" jsonschema:"description=What answers this test in the place of the suite's providers: an id or a mapping"`
+	Providers   wireRefs        `json:"providers,omitempty" jsonschema:"description=Labels or ids of the suite's providers that are asked; NAME* and NAME: stand for groups"`
+	Prompts     wireRefs        `json:"prompts,omitempty" jsonschema:"description=Labels or ids of the suite's prompts that are sent; NAME* and NAME: stand for groups"`
 	Output      wireAny         `json:"providerOutput,omitempty" jsonschema:"description=The answer; the provider is not asked"`
 }
 
 type wireOptions struct {
-	Pos                   Pos     `json:"-"`
-	Prefix                string  `json:"prefix,omitempty" jsonschema:"description=Text before the prompt"`
-	Suffix                string  `json:"suffix,omitempty" jsonschema:"description=Text after the prompt"`
-	DisableVarExpansion   bool    `json:"disableVarExpansion,omitempty" jsonschema:"description=A list is one value rather than one case per item"`
-	DisableDefaultAsserts bool    `json:"disableDefaultAsserts,omitempty"`
-	Transform             atText  `json:"transform,omitempty" jsonschema:"description=Expression that makes the output to judge from the model's"`
-	Postprocess           atText  `json:"postprocess,omitempty" jsonschema:"description=Old name of transform"`
-	Provider              wireAny `json:"provider,omitempty" jsonschema:"description=Judge or embedder for assertions that name none: an id or a mapping"`
-	RubricPrompt          wireAny `json:"rubricPrompt,omitempty" jsonschema:"description=Prompt of the judge: text or chat messages or a file:// reference"`
+	Pos                    Pos     `json:"-"`
+	Prefix                 string  `json:"prefix,omitempty" jsonschema:"description=Text before the prompt"`
+	Suffix                 string  `json:"suffix,omitempty" jsonschema:"description=Text after the prompt"`
+	DisableVarExpansion    *bool   `json:"disableVarExpansion,omitempty" jsonschema:"description=A list is one value rather than one case per item"`
+	DisableDefaultAsserts  bool    `json:"disableDefaultAsserts,omitempty"`
+	Transform              atText  `json:"transform,omitempty" jsonschema:"description=Expression that makes the output to judge from the model's"`
+	Postprocess            atText  `json:"postprocess,omitempty" jsonschema:"description=Old name of transform"`
+	Provider               wireAny `json:"provider,omitempty" jsonschema:"description=Judge or embedder for assertions that name none: an id or a mapping"`
+	RubricPrompt           wireAny `json:"rubricPrompt,omitempty" jsonschema:"description=Prompt of the judge: text or chat messages or a file:// reference"`
+	TransformVars          atText  `json:"transformVars,omitempty" jsonschema:"description=Expression over vars whose value: a mapping: is added to the variables"`
+	StoreOutputAs          string  `json:"storeOutputAs,omitempty" jsonschema:"description=Variable that holds the answer in the tests after this one"`
+	DisableConversationVar bool    `json:"disableConversationVar,omitempty" jsonschema:"description=The prompt does not see the conversation of the tests before"`
+	Repeat                 *int    `json:"repeat,omitempty" jsonschema:"minimum=1,description=Answers drawn for this test"`
 }
 
 type wireAssertion struct {
@@ -134,6 +141,7 @@ var codeTypes = map[string]bool{"javascript": true, "python": true}
 
 // decodeNode reads an assertion. What ${NAME} means in code is the code's business.
 func (v *wireAssertion) decodeNode(d *decoder, n ast.Node, p Pos) {
+	v.Pos = d.pos(n, p) // also of what is no mapping, so that every message has a place
 	before := d.literal
 	defer func() { d.literal = before }()
 	for _, entry := range mappingValues(d.resolve(n)) {
@@ -142,11 +150,13 @@ func (v *wireAssertion) decodeNode(d *decoder, n ast.Node, p Pos) {
 			d.literal = true
 		}
 	}
-	type plain wireAssertion
 	if _, null := d.resolve(n).(*ast.NullNode); !null {
-		d.structInto(n, p, reflect.ValueOf((*plain)(v)).Elem())
+		d.structInto(n, p, reflect.ValueOf((*plainAssertion)(v)).Elem())
 	}
 }
+
+// plainAssertion is a wireAssertion that does not read itself.
+type plainAssertion wireAssertion
 
 // wireParts are the assertions of an assert-set.
 type wireParts struct {
@@ -402,6 +412,11 @@ func (v *nodeAt) decodeNode(d *decoder, n ast.Node, p Pos) {
 	v.node, v.pos, v.set = n, d.pos(n, p), true
 }
 
+// extension says that a key is there for the author alone, such as a place for anchors.
+func extension(t reflect.Type, key string) bool {
+	return t == reflect.TypeFor[wireSuite]() && strings.HasPrefix(key, "x-")
+}
+
 // knownKey says what becomes of a key that promptfoo knows and that has no place here: it is ignored
 // because it decides nothing about what is run or judged, or else it is unsupported.
 func knownKey(t reflect.Type, key string) (why string, ignored, ok bool) {
@@ -421,7 +436,9 @@ func knownKey(t reflect.Type, key string) (why string, ignored, ok bool) {
 var unsupportedKeys = map[reflect.Type]map[string]string{
 	reflect.TypeFor[wireSuite](): {
 		"redteam": "promptfoo's redteam generates attacks with its own service", "extensions": "extensions are code of promptfoo's",
-		"nunjucksFilters": "filters written in JavaScript are not supported", "tracing": "",
+		"passRateThreshold": "promptfoo does nothing with it; here it is gate: {pass_rate: '>= 0.85'}",
+		"assert":            "assertions of a whole suite stand under defaultTest; promptfoo looks at none here",
+		"nunjucksFilters":   "filters of templates are code in promptfoo; use Jinja's own, or compute the value with options.transformVars", "tracing": "",
 	},
 	reflect.TypeFor[wireEvaluate](): {"generateSuggestions": "prompts are not made up during a run", "suggestionsCount": "", "filterRange": ""},
 	reflect.TypeFor[wireCommand](): {
@@ -431,29 +448,33 @@ var unsupportedKeys = map[reflect.Type]map[string]string{
 		"tests": "", "vars": "", "assertions": "", "modelOutputs": "use the provider recorded", "envPath": "set the variables in the environment", "envFile": "set the variables in the environment",
 		"extension": "", "generateSuggestions": "", "suggestionsCount": "", "retryErrors": "use --resume",
 	},
-	reflect.TypeFor[wireTest](): {
-		"provider": "a provider for a single test is not supported: give the suite two providers, or two suites", "providers": "", "prompts": "", "assertScoringFunction": "a scoring function is code",
-	},
-	reflect.TypeFor[wireOptions](): {
-		"transformVars": "variables computed by code are not supported", "storeOutputAs": "cases are run in any order: use turns for a conversation", "factuality": "",
-		"repeat": "use samples for the whole suite",
-	},
+	reflect.TypeFor[wireTest]():     {"assertScoringFunction": "a scoring function is code", "storeOutputAs": "stands under options"},
+	reflect.TypeFor[wireOptions]():  {"factuality": "the weights of factuality's categories are set under the assertion's config"},
 	reflect.TypeFor[wirePrompt]():   {"config": "give each configuration a provider of its own", "function": "prompt functions are not supported"},
-	reflect.TypeFor[wireProvider](): {"delay": "use evaluateOptions.delay", "inputs": ""},
+	reflect.TypeFor[wireProvider](): {"inputs": "several inputs of a target are for promptfoo's red team"},
 	reflect.TypeFor[wireTestFile](): {"config": "tests computed by code are not supported"},
 }
+
+const describes = "a note for readers: metric gives a check a name in results"
 
 // ignoredKeys decide nothing about what is run or judged.
 var ignoredKeys = map[reflect.Type]map[string]string{
 	reflect.TypeFor[wireSuite](): {
 		"outputPath": "results go to --out", "sharing": "nothing is uploaded", "writeLatestResults": "results go to --out", "metadata": "promptfoo's own bookkeeping",
+		"version": "promptfoo does nothing with it either",
 	},
-	reflect.TypeFor[wireEvaluate](): {"silent": "use --quiet", "table": "", "interactiveProviders": "", "showProgressBar": "use --no-progress", "isRedteam": ""},
+	reflect.TypeFor[wireAssertion]():  {"description": describes},
+	reflect.TypeFor[plainAssertion](): {"description": describes},
+	reflect.TypeFor[wireTest]():       {"name": "promptfoo does nothing with it either: a test has a description"},
+	reflect.TypeFor[wireEvaluate]():   {"silent": "use --quiet", "table": "", "interactiveProviders": "", "showProgressBar": "use --no-progress", "isRedteam": ""},
 	reflect.TypeFor[wireCommand](): {
 		"verbose": "", "table": "", "write": "results go to --out", "share": "nothing is uploaded", "progressBar": "use --no-progress", "output": "results go to --out",
 		"tableCellMaxLength": "", "description": "", "watch": "", "noProgressBar": "", "interactiveProviders": "",
 	},
-	reflect.TypeFor[wireOptions](): {"disableConversationVar": "there is no such variable here", "runSerially": "cases do not depend on one another"},
+	reflect.TypeFor[wireOptions](): {
+		"runSerially": "cases that go on from one another are run in order anyway",
+		"timeout":     "promptfoo does nothing with it either: evaluateOptions.timeoutMs bounds a request",
+	},
 }
 
 // MarshalJSON makes a wireAny appear in the schema tests as its value.

@@ -58,7 +58,7 @@ func newArrow(at io.ReaderAt, size int64, f *file, rows shape) (r *arrowReader, 
 }
 
 func notArrow(pos config.Pos, err error) error {
-	return &config.Error{Pos: pos, Problem: "not an Arrow file, or a damaged one", Err: err}
+	return &config.Error{Pos: pos, Problem: "not an Arrow file, or a damaged one", Err: said(err)}
 }
 
 func newArrowReader(f *file, schema *arrow.Schema, in arrowBatches, rows shape) (*arrowReader, error) {
@@ -83,7 +83,7 @@ func (r *arrowReader) next() (err error) {
 			return io.EOF
 		}
 		if err != nil {
-			return &config.Error{Pos: r.at(), Problem: "the Arrow file is damaged", Err: err}
+			return damaged(r.at(), "Arrow", err)
 		}
 		r.batch = batch
 	}

@@ -208,6 +208,9 @@ func (r *csvReader) decode(it *item) error {
 		if !utf8.ValidString(v) {
 			return fieldError(t.Pos, c.head, strings.ToValidUTF8(v, "\ufffd"), "bytes that are not UTF-8", "a file in UTF-8")
 		}
+		if strings.IndexByte(v, 0) >= 0 {
+			return fieldError(t.Pos, c.head, v, "a NUL byte", "text in UTF-8")
+		}
 		switch c.kind {
 		case variable:
 			t.Vars[c.name] = v

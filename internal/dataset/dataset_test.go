@@ -140,6 +140,7 @@ func TestFileErrors(t *testing.T) {
 	f("a.jsonl", "\xff\xfe{\x00}\x00", "the file is in UTF-16; want UTF-8")
 	f("a.jsonl", "{\"q\": \"ab\xffc\"}", `a.jsonl:1:10: "0xff": a byte that is not UTF-8`)
 	f("a.csv", "q,r\n1,a\xff\n", `a.csv:2: r: "a�": bytes that are not UTF-8`)
+	f("a.csv", "q,r\n1,a\x00\n", `a.csv:2: r: "a\x00": a NUL byte`)
 	f("a.csv", "\"q\n", "a.csv:")
 	f("a.jsonl", strings.Repeat(`{"a":`, 300)+"1"+strings.Repeat("}", 300), "the row is too large")
 	f("a.jsonl", `{"a":`+strings.Repeat("[", 300), "nested too deeply; want at most 200 levels")

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,6 +43,12 @@ func TestArrowMistakes(t *testing.T) {
 	f(`{"q": 1}`, "not an Arrow file, or a damaged one")
 	f("ARROW1\x00\x00nothing", "not an Arrow file, or a damaged one")
 	f(string(good[:len(good)/2]), "damaged")
+	// A panic of the library's is not what the user reads.
+	broken := bytes.Clone(good)
+	broken[8] ^= 0xff
+	if got := scanError(t, testOptions(), config.Tests{Path: write(t, "a.arrow", string(broken))}); !strings.Contains(got, "damaged") || strings.Contains(got, "runtime error") {
+		t.Errorf("got %q", got)
+	}
 }
 
 // The folders testdata/arrow/dict and saved were written by save_to_disk of datasets 5.2.0.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -76,7 +77,9 @@ func newParquet(at io.ReaderAt, size int64, f *file, rows shape) (r *parquetRead
 		}
 		return nil, e
 	}
-	r = &parquetReader{file: file, name: f.name, shape: rows, groups: file.RowGroups(), buf: make([]parquet.Row, parquetBatch)}
+	// pyarrow writes a group without rows for a table that has none.
+	groups := slices.DeleteFunc(slices.Clone(file.RowGroups()), func(g parquet.RowGroup) bool { return g.NumRows() == 0 })
+	r = &parquetReader{file: file, name: f.name, shape: rows, groups: groups, buf: make([]parquet.Row, parquetBatch)}
 	seen := map[string]bool{}
 	for _, c := range file.Root().Columns() {
 		if seen[c.Name()] {
@@ -99,8 +102,21 @@ func newParquet(at io.ReaderAt, size int64, f *file, rows shape) (r *parquetRead
 // rescue turns a panic of a library that reads a hostile or damaged file into a mistake in the file.
 func rescue(pos config.Pos, format string, err *error) {
 	if p := recover(); p != nil {
-		*err = &config.Error{Pos: pos, Problem: fmt.Sprintf("a damaged %s file: %v", format, p)}
+		*err = damaged(pos, format, fmt.Errorf("%v", p))
 	}
+}
+
+// damaged is the mistake in a file that a library could not read.
+func damaged(pos config.Pos, format string, err error) error {
+	return &config.Error{Pos: pos, Problem: "the " + format + " file is damaged", Err: said(err)}
+}
+
+// said is what a library says of a file, nothing when that is about its own slices and pointers.
+func said(err error) error {
+	if strings.Contains(err.Error(), "runtime error") {
+		return nil
+	}
+	return err
 }
 
 func newParquetNode(c *parquet.Column, depth int) (*parquetNode, error) {
@@ -168,7 +184,7 @@ func (r *parquetReader) next() (err error) {
 		n, err := r.rows.ReadRows(r.buf)
 		r.n, r.at0 = n, 0
 		if err != nil && !errors.Is(err, io.EOF) {
-			return &config.Error{Pos: r.at(), Problem: "the Parquet file is damaged", Err: err}
+			return damaged(r.at(), "Parquet", err)
 		}
 		if n == 0 && err != nil {
 			if err := r.Close(); err != nil {

@@ -88,6 +88,11 @@ func TestParquetMistakes(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
+	empty, err := os.ReadFile("testdata/parquet/norows.parquet") // by pyarrow, of a table without rows
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(string(empty), "no cases: there is not one row")
 	f("", "the file is empty; want a Parquet file")
 	f(`{"q": 1}`, "not a Parquet file, or a damaged one")
 	f(string(good[:len(good)-20]), "not a Parquet file, or a damaged one")

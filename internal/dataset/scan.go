@@ -53,8 +53,10 @@ func (d *Dataset) Scan(ctx context.Context, visit func(Row) error) (record.Datas
 		}
 	}
 	if sc.full() {
-		sc.errs = append(sc.errs[:d.opts.MaxErrors:d.opts.MaxErrors],
-			&config.Error{Problem: fmt.Sprintf("stopped after %d mistakes in the data", d.opts.MaxErrors)})
+		sc.errs = sc.errs[:d.opts.MaxErrors:d.opts.MaxErrors]
+		if d.opts.MaxErrors > 1 {
+			sc.errs = append(sc.errs, &config.Error{Problem: fmt.Sprintf("stopped after %d mistakes in the data", d.opts.MaxErrors)})
+		}
 		return record.DatasetRef{}, sc.errs
 	}
 	if err := sc.errs.Err(); err != nil {
@@ -309,6 +311,9 @@ func (p *pass) file(s *source, f *file, n *int, fn func(n int, it *item, err err
 	}
 	if c, ok := r.(io.Closer); ok {
 		defer c.Close() // it was only read, so there is no error to report
+	}
+	if p.opts.Expand != nil {
+		r = &expanding{reader: r, source: s, make: p.opts.Expand}
 	}
 	for ; ; *n++ {
 		if p.rows%checkEvery == 0 {

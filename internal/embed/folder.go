@@ -130,7 +130,8 @@ func (f *folder) readLimits(dir string) error {
 		Max *float64 `json:"model_max_length"`
 	}
 	var model struct {
-		Max *float64 `json:"max_position_embeddings"`
+		Max   *float64 `json:"max_position_embeddings"`
+		Vocab *float64 `json:"vocab_size"`
 	}
 	var prompts struct {
 		Default *string `json:"default_prompt_name"`
@@ -151,6 +152,12 @@ func (f *folder) readLimits(dir string) error {
 		if most != nil {
 			f.maxTokens = int(min(*most, hardMaxTokens))
 			break
+		}
+	}
+	if model.Vocab != nil {
+		// A model takes a token that it does not know for another one, without a word.
+		if token, id := f.tokenizer.last(); float64(id) >= *model.Vocab {
+			return fmt.Errorf("tokenizer.json: the token %q has the id %d, and by config.json the model knows %v tokens", token, id, *model.Vocab)
 		}
 	}
 	if model.Max != nil {
@@ -177,10 +184,22 @@ func readJSON(dir, name string, into any) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if err := json.Unmarshal(data, into); err != nil {
+	if err := decode(data, into); err != nil {
 		return false, fmt.Errorf("%s: %w", filepath.ToSlash(name), err)
 	}
 	return true, nil
+}
+
+// decode reads JSON; its error speaks of the file and not of Go's types.
+func decode(data []byte, into any) error {
+	err := json.Unmarshal(data, into)
+	if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if te.Field == "" {
+			return fmt.Errorf("%s is not what such a file holds", te.Value)
+		}
+		return fmt.Errorf("%s: %s does not belong there", strings.TrimPrefix(te.Field, "."), te.Value)
+	}
+	return err
 }
 
 func readBounded(path string, most int64) ([]byte, error) {

@@ -54,6 +54,9 @@ func Open(dir string) (e *Encoder, err error) {
 	defer func() {
 		// The library that reads models answers some of what it does not know with a panic.
 		if p := recover(); p != nil {
+			if _, own := p.(runtime.Error); own {
+				p = "not an ONNX model, or a damaged one"
+			}
 			e, err = nil, fmt.Errorf("model.onnx: %v", p)
 		}
 	}()

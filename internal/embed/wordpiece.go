@@ -68,10 +68,20 @@ type tokenizerFile struct {
 	} `json:"model"`
 }
 
+// last is the token with the greatest id.
+func (w *wordPiece) last() (token string, id int) {
+	for t, i := range w.vocab {
+		if i > id || i == id && (token == "" || t < token) {
+			token, id = t, i
+		}
+	}
+	return token, id
+}
+
 // parseTokenizer reads a tokenizer.json. The error says what about it is not supported.
 func parseTokenizer(data []byte) (*wordPiece, error) {
 	var f tokenizerFile
-	if err := json.Unmarshal(data, &f); err != nil {
+	if err := decode(data, &f); err != nil {
 		return nil, err
 	}
 	if f.Model.Type != "" && f.Model.Type != "WordPiece" {

@@ -109,8 +109,12 @@ func newParquetSample(s *record.Sample) (parquetSample, error) {
 	}
 	for i := range s.Scores {
 		c := &s.Scores[i]
+		weight := 1.0
+		if c.Weight != nil {
+			weight = *c.Weight
+		}
 		row.Scores = append(row.Scores, parquetScore{
-			Name: c.Name, Type: c.Type, Value: c.Value, Pass: c.Pass, Weight: c.Weight, Reason: filledText(c.Reason), Error: filledText(c.Error),
+			Name: c.Name, Type: c.Type, Value: c.Value, Pass: c.Pass, Weight: &weight, Reason: filledText(c.Reason), Error: filledText(c.Error),
 		})
 	}
 	return row, nil

@@ -92,10 +92,8 @@ func Recognises(path string, data []byte) bool {
 	if !strings.Contains(string(data), "task") && !strings.Contains(string(data), "include") {
 		return false
 	}
-	o, err := config.ParseObject(path, data)
-	if err != nil {
-		return false
-	}
+	// A task with mistakes, such as a repeated key, is one all the same: Load reports them.
+	o, _ := config.ParseObject(path, data)
 	for _, k := range []string{"prompts", "providers", "targets", "tests", "defaultTest", "scenarios"} {
 		if o.Map[k] != nil {
 			return false

@@ -201,6 +201,9 @@ func (l *loader) generation(m *merged, t *Task) {
 				l.fail(at.At(k), v, "not a list of texts", "the texts at which the answer ends")
 			}
 		case "max_gen_toks", "max_tokens":
+			if n, ok := v.(int64); !ok || n < 1 {
+				l.fail(at.At(k), v, "not a number of tokens", "a whole number from 1")
+			}
 			t.Generation["max_tokens"] = v
 		case "temperature":
 			f, ok := config.Number(v)

@@ -70,11 +70,15 @@ func (l *loader) fail(p config.Pos, value any, problem, want string) {
 }
 
 func (l *loader) unsupported(p config.Pos, value any, problem string) {
+	if slices.ContainsFunc(l.left, func(e *config.Error) bool { return e.Pos == p && e.Problem == problem }) {
+		return // of one file for two splits
+	}
 	e := &config.Error{Pos: p, Problem: problem}
 	switch v := value.(type) {
 	case nil:
 	case config.Tagged:
 		e.Value = v.Tag + " " + v.Value
+	case map[string]any, []any:
 	default:
 		e.Value = fmt.Sprint(v)
 	}

@@ -121,7 +121,7 @@ func TestTags(t *testing.T) {
 	one("1", 0, true, "x", "y", "x")
 	one("1", 1, false, "x", "y")
 	one("2", 0, true, "y")
-	r, err := a.Finish(Plan{Samples: []int{3, 3}, Tags: map[string]int{"x": 1, "y": 2, "kept": 1}})
+	r, err := a.Finish(Plan{Samples: []int{3, 3}, Tags: []map[string]int{{"x": 1, "y": 2, "kept": 1}, {"x": 1, "y": 2, "kept": 1}}})
 	if err != nil {
 		t.Fatal(err)
 	}

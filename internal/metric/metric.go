@@ -63,8 +63,9 @@ type Plan struct {
 	Samples []int
 	// Critical is the number of planned samples of critical cases.
 	Critical int
-	// Tags is the number of planned samples of each snapshot whose case has the tag.
-	Tags map[string]int
+	// Tags is the number of planned samples of each snapshot whose case has the tag; shorter than
+	// Samples where nothing is planned.
+	Tags []map[string]int
 }
 
 // Result is the account of a run.

@@ -62,9 +62,10 @@ func (a *Aggregator) finishTags(p Plan, r *Result) {
 		r.SnapshotTags = append(r.SnapshotTags, map[string]map[string]record.Metric{})
 	}
 	for tag, s := range a.tags {
-		planned, known := p.Tags[tag]
-		seen := 0
-		for _, sc := range s.parts {
+		planned, known := p.tag(tag, len(s.parts))
+		all, seen := 0, 0
+		for i, sc := range s.parts {
+			all += planned[i]
 			seen += sc.samples
 		}
 		if !known && seen == 0 {
@@ -74,12 +75,23 @@ func (a *Aggregator) finishTags(p Plan, r *Result) {
 			r.Tags = map[string]map[string]record.Metric{}
 		}
 		for i, sc := range s.parts {
-			r.SnapshotTags[i][tag] = a.metrics(found, sc, max(planned-sc.samples, 0))
+			r.SnapshotTags[i][tag] = a.metrics(found, sc, max(planned[i]-sc.samples, 0))
 		}
 		if s.whole != nil {
-			r.Tags[tag] = a.metrics(found, s.whole, max(planned*len(s.parts)-seen, 0))
+			r.Tags[tag] = a.metrics(found, s.whole, max(all-seen, 0))
 		} else {
 			r.Tags[tag] = r.SnapshotTags[0][tag]
 		}
 	}
+}
+
+// tag returns how many samples with a tag are planned of each snapshot; known is false for a tag that the
+// plan does not have.
+func (p *Plan) tag(tag string, snapshots int) (planned []int, known bool) {
+	planned = make([]int, snapshots)
+	for i := range min(snapshots, len(p.Tags)) {
+		n, has := p.Tags[i][tag]
+		planned[i], known = n, known || has
+	}
+	return planned, known
 }

@@ -60,21 +60,19 @@ type entry struct {
 
 // Recognises says whether a YAML file is a registry of evals.
 func Recognises(path string, data []byte) bool {
-	if !strings.Contains(string(data), "class:") || !strings.Contains(string(data), "samples_jsonl") {
+	if !strings.Contains(string(data), "class:") {
 		return false
 	}
-	o, err := config.ParseObject(path, data)
-	if err != nil {
-		return false
-	}
+	// A registry file with mistakes, such as a repeated key, is one all the same: Load reports them.
+	o, _ := config.ParseObject(path, data)
 	found := false
-	for _, v := range o.Map {
-		m, ok := v.(map[string]any)
-		if !ok {
+	for k, v := range o.Map {
+		if slices.Contains([]string{"prompts", "providers", "targets", "tests", "scenarios", "task"}, k) {
 			return false
 		}
-		_, class := m["class"].(string)
-		found = found || class
+		m, _ := v.(map[string]any)
+		class, _ := m["class"].(string)
+		found = found || strings.Contains(class, ":")
 	}
 	return found
 }
@@ -100,8 +98,9 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 		case !ok:
 			l.fail(o.At(name), o.Map[name], "not an eval", "a mapping with class and args, or with id")
 			continue
-		case m["class"] == nil:
-			continue // the name by which an eval is called, with its description
+		case m["class"] == nil: // the name by which an eval is called, with its description
+			l.keys(o.At(name), m, append([]string{"id"}, evalKeys...))
+			continue
 		}
 		names = append(names, name)
 		if !pick || name == picked {
@@ -147,15 +146,23 @@ func (l *loader) unsupported(p config.Pos, value any, problem string) {
 	l.out.Unsupported = append(l.out.Unsupported, e)
 }
 
+// evalKeys are those of evals and of their names that decide nothing.
+var evalKeys = []string{"description", "metrics", "disclaimer", "key", "group", "registry_path"}
+
+// keys reports keys that are not known.
+func (l *loader) keys(at config.Pos, m map[string]any, known []string) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if !slices.Contains(known, k) {
+			l.fail(at.At(k), m[k], "unknown key of an eval", "one of "+strings.Join(known, ", "))
+		}
+	}
+}
+
 // eval reads one eval.
 func (l *loader) eval(e entry) {
 	class, _ := e.vals["class"].(string)
 	at := func(key string) config.Pos { return e.pos.At(key) }
-	for _, k := range slices.Sorted(maps.Keys(e.vals)) {
-		if !slices.Contains([]string{"class", "args", "description", "metrics", "disclaimer", "key", "group", "registry_path"}, k) {
-			l.fail(at(k), e.vals[k], "unknown key of an eval", "class or args")
-		}
-	}
+	l.keys(e.pos, e.vals, append([]string{"class", "args"}, evalKeys...))
 	args, ok := e.vals["args"].(map[string]any)
 	if !ok {
 		l.fail(at("args"), nil, "an eval without arguments", "args: with samples_jsonl")
@@ -324,11 +331,17 @@ func (e *Eval) row(p config.Pos, n int, row map[string]any) (config.Test, error)
 			return c, &config.Error{Pos: p.At("input"), Err: err}
 		}
 	case []any:
+		if len(in) == 0 {
+			return c, &config.Error{Pos: p.At("input"), Problem: "the list of chat messages is empty", Want: "at least one"}
+		}
 		for i, m := range in {
 			o, ok := m.(map[string]any)
 			role, isText := o["role"].(string)
-			if !ok || !isText || role == "" {
+			if !ok || !isText {
 				return c, &config.Error{Pos: p.At(fmt.Sprintf("input[%d]", i)), Problem: "not a chat message", Want: `{"role": …, "content": …}`}
+			}
+			if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
+				return c, &config.Error{Pos: p.At(fmt.Sprintf("input[%d].role", i)), Value: role, Problem: "not a role", Want: "system, developer, user, assistant or tool"}
 			}
 			if err := add(map[string]any{"role": role, "content": o["content"]}); err != nil {
 				return c, &config.Error{Pos: p.At("input"), Err: err}

@@ -68,6 +68,8 @@ func TestRows(t *testing.T) {
 	f(map[string]any{"input": "hi", "ideal": []any{"a", "b"}}, `[{"content":"hi","role":"system"}][a b]`)
 	f(map[string]any{"ideal": "a"}, "s.jsonl:2: input: the sample has no input")
 	f(map[string]any{"input": []any{"x"}, "ideal": "a"}, "input[0]: not a chat message")
+	f(map[string]any{"input": []any{map[string]any{"role": "bot", "content": "x"}}, "ideal": "a"}, "input[0].role: \"bot\": not a role")
+	f(map[string]any{"input": []any{}, "ideal": "a"}, "input: the list of chat messages is empty")
 	f(map[string]any{"input": "hi"}, "ideal: the sample has no ideal answer")
 	f(map[string]any{"input": "hi", "ideal": []any{}}, "the list of ideal answers is empty")
 	f(map[string]any{"input": "hi", "ideal": []any{int64(1)}}, "the sample has no ideal answer")
@@ -104,6 +106,7 @@ func TestMistakes(t *testing.T) {
 	f(fmt.Sprintf(one, ""), map[string]string{"eval": "z"}, "--var eval: \"z\": the file has no such eval; want one of e.v1")
 	f(fmt.Sprintf(one, ""), map[string]string{"x": "z"}, "--var x: a registry file has no such parameter")
 	f("e: 1\nf: {class: \"a:Match\", args: {samples_jsonl: s}}", nil, "e: \"1\": not an eval")
+	f("z: {ids: f}\n"+fmt.Sprintf(one, ""), nil, "z.ids: \"f\": unknown key of an eval; want one of id")
 	f("e: {id: f}", nil, "nothing of the file can be run")
 }
 
@@ -117,6 +120,8 @@ func TestRecognises(t *testing.T) {
 	f(fmt.Sprintf(one, ""), true)
 	f("prompts: [samples_jsonl]\nclass: {a: 1}", false)
 	f("a: {class: b}", false)
+	f("e: {class: \"a:Match\", args: {samples: s}}", true)
+	f("e: {class: \"a:Match\", args: {samples_jsonl: s}}\ne: 5", true)
 }
 
 func FuzzLoad(f *testing.F) {

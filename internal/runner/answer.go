@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -22,7 +23,7 @@ func (r *run) answer(ctx context.Context, j job, req record.Request) (resp recor
 		}
 	}
 	retry := Retry{
-		Times: r.opts.Retries, Timeout: r.opts.Timeout, Limit: j.cell.Limit, pace: r.pace,
+		Times: r.opts.Retries, Timeout: r.opts.Timeout, Limit: j.cell.Limit, pace: cmp.Or(j.cell.Pace, r.pace),
 		gone: func(f *record.Failure) bool {
 			gone := r.health.failed(f)
 			if gone {
@@ -46,14 +47,17 @@ func (r *run) answer(ctx context.Context, j job, req record.Request) (resp recor
 	return resp, retries, nil
 }
 
-// pacer keeps the starts of requests apart.
-type pacer struct {
+// Pacer keeps the starts of requests apart. It is safe for concurrent use.
+type Pacer struct {
 	every time.Duration
 	mu    sync.Mutex
 	next  time.Time
 }
 
-func (p *pacer) wait(ctx context.Context) error {
+// NewPacer keeps starts at least so far apart; 0 keeps nothing apart.
+func NewPacer(every time.Duration) *Pacer { return &Pacer{every: every} }
+
+func (p *Pacer) wait(ctx context.Context) error {
 	if p.every <= 0 {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,9 @@ const journalVersion = 1
 // Journal is an append-only file of finished samples, one a line: the sample's index in the plan, a
 // tab, the sample as JSON. A line is written with one system call, so that after kill -9 at most the
 // last line is incomplete; opening the journal cuts that one off. It is flushed to the disk once a
-// second. A sample may be appended again (it had no answer before): the last line counts.
+// second. A sample may be appended again (it had no answer before): the last line counts. One that was
+// compared with the other answers to its case is appended with "=", what the comparison cost and the
+// tokens it used between index and tab.
 //
 // Memory: 8 bytes per planned sample.
 type Journal struct {
@@ -46,15 +49,20 @@ type Journal struct {
 	retry   []bool                  // nil, or by index: finished without an answer in an earlier sitting
 	earlier map[verdict.Verdict]int // samples of earlier sittings that stand
 	judged  []verdict.Verdict       // by index, while the journal is read
-	done    int
-	spent   Spent
-	opened  time.Time
+	// compared says, by index, that an earlier sitting compared the sample with the others of its case; may be nil.
+	compared []bool
+	done     int
+	spent    Spent
+	opened   time.Time
 
 	stop   chan struct{} // ends the goroutine that flushes
 	synced sync.WaitGroup
 	dirty  bool
-	wrote  bool  // a sample in this sitting
-	failed error // of flushing
+	wrote  bool         // a sample in this sitting
+	begun  time.Time    // the last sitting that was read, while it has no end
+	begins *sittingNote // to be written before the first sample
+	unsaid bool         // it made samples
+	failed error        // of flushing
 }
 
 // CreateJournal starts a journal; the file must not exist.
@@ -117,11 +125,37 @@ func OpenJournal(path string) (*Journal, error) {
 	if err := lock(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if err := j.read(); err != nil {
+	info, err := f.Stat()
+	if err == nil {
+		err = j.read()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 	}
+	j.goOn(info.ModTime())
 	j.keepFlushed()
 	return j, nil
+}
+
+// goOn begins a sitting, which is noted with its first sample. One before it that was killed has said
+// nothing of its time: it lasted at least until the journal was last written to.
+func (j *Journal) goOn(written time.Time) {
+	note := sittingNote{Started: &j.opened}
+	if j.unsaid {
+		note.Seconds = max(written.Sub(j.begun).Seconds(), 0.001)
+		j.Sittings++
+		j.Seconds += note.Seconds
+	}
+	j.begins = &note
+}
+
+// note writes a note.
+func (j *Journal) note(n sittingNote) error {
+	b, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	return j.write(append(append([]byte("#"), b...), '\n'))
 }
 
 // ErrNoHeader says that a process ended before it had written the journal's first line: there is
@@ -144,8 +178,10 @@ func (j *Journal) read() error {
 	if j.Header.Total < 0 || j.Header.Total > 1<<32 {
 		return fmt.Errorf("header: total %d is out of range", j.Header.Total)
 	}
+	j.begun = j.Header.Started
 	j.offsets = make([]int64, j.Header.Total)
 	j.retry = make([]bool, j.Header.Total)
+	j.compared = make([]bool, j.Header.Total)
 	j.judged = make([]verdict.Verdict, j.Header.Total)
 	j.size = int64(len(line))
 	for {
@@ -196,11 +232,18 @@ func (j *Journal) index(line []byte) error {
 		if err := json.Unmarshal(rest, &note); err != nil {
 			return fmt.Errorf("note %q: %w", bytes.TrimSpace(rest), err)
 		}
-		j.Sittings++
-		j.Seconds += note.Seconds
+		if note.Seconds > 0 || note.Started == nil {
+			j.Sittings++
+			j.Seconds += note.Seconds
+			j.begun, j.unsaid = time.Time{}, false
+		}
+		if note.Started != nil {
+			j.begun = *note.Started
+		}
 		return nil
 	}
 	at, body, ok := bytes.Cut(line, []byte("\t"))
+	at, price, compared := bytes.Cut(at, []byte("="))
 	i, err := strconv.Atoi(string(at))
 	if !ok || err != nil || i < 0 || i >= len(j.offsets) {
 		return fmt.Errorf("line %q: want the index of a sample, from 0 to %d, a tab and the sample", clip(line), len(j.offsets)-1)
@@ -219,9 +262,13 @@ func (j *Journal) index(line []byte) error {
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("sample %d: %w", i, err)
 	}
+	j.unsaid = !j.begun.IsZero()
 	j.offsets[i] = 1 + j.size
 	j.retry[i] = s.Error != ""
 	j.judged[i] = s.Verdict
+	if j.compared[i] = compared; compared {
+		return j.addPrice(price)
+	}
 	if s.Error == "" && !s.Cached {
 		j.spent.Samples++
 	}
@@ -241,11 +288,49 @@ func (j *Journal) index(line []byte) error {
 	return nil
 }
 
+// addPrice takes in what a comparison took: all else of its line has been counted before.
+func (j *Journal) addPrice(price []byte) error {
+	cost, tokens, ok := strings.Cut(string(price), ",")
+	c, err := strconv.ParseFloat(cost, 64)
+	t, tokensErr := strconv.ParseInt(tokens, 10, 64)
+	if !ok || err != nil || tokensErr != nil {
+		return fmt.Errorf("%q: want the cost and the tokens of a comparison", price)
+	}
+	j.spent.Cost += c
+	j.spent.Tokens += t
+	return nil
+}
+
+// Compared says whether the sample has been compared with the others of its case in an earlier sitting.
+func (j *Journal) Compared(index int) bool { return j.compared != nil && j.compared[index] }
+
+// Sample reads a finished sample; nil when there is none.
+func (j *Journal) Sample(index int) (*record.Sample, error) {
+	j.mu.Lock()
+	at := j.offsets[index]
+	j.mu.Unlock()
+	if at == 0 {
+		return nil, nil
+	}
+	var buf []byte
+	line, err := j.line(at-1, &buf)
+	if err != nil {
+		return nil, fmt.Errorf("journal: sample %d: %w", index, err)
+	}
+	_, body, _ := bytes.Cut(line, []byte("\t"))
+	s := &record.Sample{}
+	if err := json.Unmarshal(body, s); err != nil {
+		return nil, fmt.Errorf("journal: sample %d: %w", index, err)
+	}
+	return s, nil
+}
+
 func clip(b []byte) []byte { return b[:min(len(b), 80)] }
 
-// sittingNote ends a sitting.
+// sittingNote ends a sitting, with the time it took, or begins one, or does both when the one before was killed.
 type sittingNote struct {
-	Seconds float64 `json:"seconds"`
+	Seconds float64    `json:"seconds,omitempty"`
+	Started *time.Time `json:"started,omitempty"`
 }
 
 // Has says whether the sample is finished and need not be made.
@@ -270,16 +355,33 @@ func (j *Journal) Spent() Spent { return j.spent }
 
 // Append adds a finished sample. When it returns, the sample survives the end of the process.
 func (j *Journal) Append(index int, s *record.Sample) error {
+	return j.append(index, s, "")
+}
+
+// Replace puts a sample in the place of the same answer before it was compared with the others of its
+// case. cost and tokens are what the comparison took.
+func (j *Journal) Replace(index int, s *record.Sample, cost float64, tokens int64) error {
+	return j.append(index, s, fmt.Sprintf("=%s,%d", strconv.FormatFloat(cost, 'g', -1, 64), tokens))
+}
+
+func (j *Journal) append(index int, s *record.Sample, mark string) error {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
 	buf.Reset()
 	buf.WriteString(strconv.Itoa(index))
+	buf.WriteString(mark)
 	buf.WriteByte('\t')
 	if err := encode(buf, s); err != nil {
 		return fmt.Errorf("sample %s: %w", s.Case, err)
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.begins != nil {
+		if err := j.note(*j.begins); err != nil {
+			return fmt.Errorf("journal: %w", err)
+		}
+		j.begins = nil
+	}
 	at := j.size
 	if err := j.write(buf.Bytes()); err != nil {
 		return fmt.Errorf("journal: %w", err)
@@ -328,10 +430,7 @@ func (j *Journal) Close() error {
 	defer j.mu.Unlock()
 	var err error
 	if j.wrote {
-		var b []byte
-		if b, err = json.Marshal(sittingNote{Seconds: time.Since(j.opened).Seconds()}); err == nil {
-			err = j.write(append(append([]byte("#"), b...), '\n'))
-		}
+		err = j.note(sittingNote{Seconds: time.Since(j.opened).Seconds()})
 	}
 	return errors.Join(err, j.file.Close())
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/telltale-llm/telltale/internal/record"
 )
@@ -124,6 +126,55 @@ func TestJournalMakesUnansweredSamplesAnew(t *testing.T) {
 	if _, err := OpenJournal(path); !errors.Is(err, ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
+	must(j.Close())
+}
+
+// A sitting that was killed has left no note: it is counted, and lasted until the file was last written to.
+func TestJournalCountsKilledSittings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// killed leaves the file as kill -9 would, so many seconds after the sitting began.
+	killed := func(j *Journal, began time.Time, seconds int) {
+		t.Helper()
+		data, err := os.ReadFile(path)
+		must(err)
+		must(j.Close())
+		must(os.WriteFile(path, data, 0o600))
+		must(os.Chtimes(path, time.Time{}, began.Add(time.Duration(seconds)*time.Second)))
+	}
+	check := func(j *Journal, sittings int, seconds float64) {
+		t.Helper()
+		if j.Sittings != sittings || math.Abs(j.Seconds-seconds) > 0.2 {
+			t.Errorf("%d sittings, %v s; want %d, %v s", j.Sittings, j.Seconds, sittings, seconds)
+		}
+	}
+	began := time.Now().Add(-time.Hour)
+	j, err := CreateJournal(path, Header{Total: 3, Started: began})
+	must(err)
+	must(j.Append(0, sampleNamed("a", "")))
+	killed(j, began, 5)
+	j, err = OpenJournal(path)
+	must(err)
+	check(j, 1, 5)
+	killed(j, began, 5) // nothing was made in it, so that nothing was written
+	j, err = OpenJournal(path)
+	must(err)
+	check(j, 1, 5)
+	must(j.Append(1, sampleNamed("b", "")))
+	killed(j, time.Now(), 7)
+	j, err = OpenJournal(path)
+	must(err)
+	check(j, 2, 12)
+	must(j.Append(2, sampleNamed("c", "")))
+	must(j.Close())
+	j, err = OpenJournal(path)
+	must(err)
+	check(j, 3, 12)
 	must(j.Close())
 }
 

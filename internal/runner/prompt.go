@@ -9,6 +9,8 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/template"
@@ -138,9 +140,16 @@ func surround(ms []record.Message, c *Case) []record.Message {
 	return ms
 }
 
-// chat reads a rendered text that is a JSON list of chat messages, as promptfoo does.
+// chat reads a rendered text that is a list of chat messages in JSON or YAML, as promptfoo does.
 func chat(text string) ([]record.Message, bool, error) {
 	trimmed := strings.TrimSpace(text)
+	if strings.HasPrefix(trimmed, "- role:") {
+		b, err := yaml.YAMLToJSON([]byte(strings.TrimLeft(text, "\r\n")))
+		if err != nil {
+			return nil, false, fmt.Errorf("the rendered prompt starts like chat messages in YAML but is none: %w; use {{ name | dump }} for text inside YAML", err)
+		}
+		trimmed = strings.TrimSpace(string(b))
+	}
 	if !strings.HasPrefix(trimmed, "[") || !strings.Contains(trimmed, `"role"`) {
 		return nil, false, nil
 	}

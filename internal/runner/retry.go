@@ -29,7 +29,7 @@ type Retry struct {
 	// Limit is shared by all who ask the same provider.
 	Limit *Limiter
 
-	pace *pacer
+	pace *Pacer
 	// gone is told of each failure; true means that the provider is to be given up.
 	gone func(*record.Failure) bool
 }

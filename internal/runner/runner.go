@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,7 +53,23 @@ type Case struct {
 	ScorePrompt   bool
 	// Timed says that a check depends on when the answer was made, so that the cache may not answer.
 	Timed bool
+	// Cells are the cells of the plan in which the case is asked, ascending; nil means all.
+	Cells []int
+	// Repeats is the number of answers; 0 means the plan's, and no case has more.
+	Repeats int
+	// Conversation names the conversation that the case is a part of, where prompts have one.
+	Conversation string
+	// Forgets says that the prompt is not shown the conversation.
+	Forgets bool
+	// StoreAs names the variable that holds this case's answer in the cases after it; may be empty.
+	StoreAs string
+	// Complete makes the case anew with variables that are known only once the cases before it have been
+	// answered. It is needed where the plan is in order; see Plan.Stores and Cell.Remembers.
+	Complete func(vars map[string]any) (Case, error)
 }
+
+// takes says whether the case is asked in a cell.
+func (c *Case) takes(cell int) bool { return c.Cells == nil || slices.Contains(c.Cells, cell) }
 
 // Cell is one provider with one prompt: a column of the run.
 type Cell struct {
@@ -67,6 +84,11 @@ type Cell struct {
 	Stream bool
 	// Limit is shared by the cells of one provider.
 	Limit *Limiter
+	// Pace keeps the starts of this provider's requests apart, in the place of Options.Delay; may be nil.
+	Pace *Pacer
+	// Remembers says that the prompt is shown the conversation of the cases before: these are then
+	// answered one after the other.
+	Remembers bool
 	// Transform makes the output from the model's, before the case's own transform; may be nil.
 	Transform *scorer.Transform
 	// Tools are the functions that the provider offers its model; nil when it has none.
@@ -82,10 +104,23 @@ type Plan struct {
 	Count   int // number of cases
 	Repeats int
 	Seed    int64
+	// Samples is the number of samples when cases are not asked in every cell and as often as Repeats says; 0 means Total.
+	Samples int
+	// Stores says that cases hold answers of those before them, so that all are answered in order.
+	Stores bool
 }
 
-// Total is the number of samples of the plan.
+// Total is the number of places for samples: that of case c, cell i and repeat r is
+// (c × cells + i) × repeats + r. Where a case is not asked in a cell its places stay empty.
 func (p *Plan) Total() int { return p.Count * len(p.Cells) * p.Repeats }
+
+// Planned is the number of samples.
+func (p *Plan) Planned() int {
+	if p.Samples > 0 {
+		return p.Samples
+	}
+	return p.Total()
+}
 
 // Options bound and observe a run.
 type Options struct {
@@ -138,6 +173,9 @@ type job struct {
 	c      *Case
 	cell   *Cell
 	repeat int
+	// group is set for a case whose answers are compared, link where the case goes on from others.
+	group *group
+	link  *link
 }
 
 type run struct {
@@ -145,8 +183,9 @@ type run struct {
 	opts    Options
 	journal *Journal
 	spend   *meter
-	pace    *pacer
+	pace    *Pacer
 	health  *health
+	threads *threads
 	cancel  context.CancelCauseFunc
 
 	mu       sync.Mutex
@@ -164,10 +203,11 @@ func Run(ctx context.Context, plan *Plan, journal *Journal, opts Options) (Outco
 	defer cancel(nil)
 	r := &run{
 		plan: plan, opts: opts, journal: journal, cancel: cancel,
-		spend: newMeter(opts.Budget, journal.Spent()), pace: &pacer{every: opts.Delay}, health: &health{limit: giveUpAfter(opts.Concurrency)},
+		spend: newMeter(opts.Budget, journal.Spent()), pace: NewPacer(opts.Delay), health: &health{limit: giveUpAfter(opts.Concurrency)},
+		threads: newThreads(plan),
 	}
 	r.progress = Progress{
-		Total: plan.Total(), Done: journal.Done(), Passed: journal.Earlier(verdict.Pass), Failed: journal.Earlier(verdict.Fail), Errored: journal.Earlier(verdict.Error),
+		Total: plan.Planned(), Done: journal.Done(), Passed: journal.Earlier(verdict.Pass), Failed: journal.Earlier(verdict.Fail), Errored: journal.Earlier(verdict.Error),
 	}
 	if opts.Budget.Time > 0 {
 		timer := time.AfterFunc(time.Duration(opts.Budget.Time*float64(time.Second)), func() {
@@ -181,7 +221,7 @@ func Run(ctx context.Context, plan *Plan, journal *Journal, opts Options) (Outco
 	for range min(opts.Concurrency, max(1, plan.Total())) {
 		workers.Go(func() {
 			for j := range jobs {
-				r.sample(ctx, j)
+				r.work(ctx, j)
 			}
 		})
 	}
@@ -222,49 +262,123 @@ func (e *journalError) Error() string { return e.err.Error() }
 
 // feed hands out the samples that are still to be made, in the order of the plan.
 func (r *run) feed(ctx context.Context, jobs chan<- job) error {
-	index := 0
+	found := 0
 	for c, err := range r.plan.Cases(ctx) {
 		if err != nil {
 			return err
 		}
-		for i := range r.plan.Cells {
-			for repeat := range r.plan.Repeats {
-				j := job{index: index, c: &c, cell: &r.plan.Cells[i], repeat: repeat}
-				index++
-				if r.journal.Has(j.index) {
-					continue
-				}
-				if why := r.spend.reserve(); why != "" {
-					r.cancelAfterInFlight(why)
-					return nil
-				}
-				select {
-				case jobs <- j:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-				if !r.spend.metered() {
-					continue
-				}
-				// What a sample spends is not known before one has been made.
-				select {
-				case <-r.spend.first:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
+		index := found * len(r.plan.Cells) * r.plan.Repeats
+		if found++; found > r.plan.Count {
+			break
+		}
+		more, err := r.feedCase(ctx, jobs, &c, index)
+		if err != nil || !more {
+			return err
+		}
+	}
+	if found != r.plan.Count {
+		return fmt.Errorf("the dataset changed during the run: %d cases were planned, %d found", r.plan.Count, found)
+	}
+	return nil
+}
+
+// feedCase hands out the samples of one case, of which index is the first place. more is false when the
+// run ends with what is in flight.
+func (r *run) feedCase(ctx context.Context, jobs chan<- job, c *Case, index int) (more bool, err error) {
+	repeats := r.plan.Repeats
+	if c.Repeats > 0 {
+		repeats = min(c.Repeats, repeats)
+	}
+	groups := r.groups(c, index, repeats)
+	for i := range r.plan.Cells {
+		if !c.takes(i) {
+			continue
+		}
+		for repeat := range repeats {
+			j := job{index: index + i*r.plan.Repeats + repeat, c: c, cell: &r.plan.Cells[i], repeat: repeat}
+			has := r.journal.Has(j.index)
+			j.link = r.threads.next(&j, i, !has)
+			if has {
+				continue
+			}
+			if groups != nil {
+				j.group = groups[repeat]
+			}
+			if more, err := r.hand(ctx, jobs, j); err != nil || !more {
+				return more, err
 			}
 		}
 	}
-	if index != r.plan.Total() {
-		return fmt.Errorf("the dataset changed during the run: %d samples were planned, %d found", r.plan.Total(), index)
+	for _, g := range groups {
+		if g == nil || !g.compareOnly {
+			continue
+		}
+		if more, err := r.hand(ctx, jobs, job{c: c, group: g}); err != nil || !more {
+			return more, err
+		}
 	}
-	return nil
+	return true, nil
+}
+
+// hand gives a job to a worker once the budget allows it.
+func (r *run) hand(ctx context.Context, jobs chan<- job, j job) (more bool, err error) {
+	if why := r.spend.reserve(); why != "" {
+		r.cancelAfterInFlight(why)
+		return false, nil
+	}
+	select {
+	case jobs <- j:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if !r.spend.metered() {
+		return true, nil
+	}
+	// What a sample spends is not known before one has been made.
+	select {
+	case <-r.spend.first:
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return true, nil
 }
 
 // cancelAfterInFlight remembers why the run stops; samples in flight are finished, since they are
 // paid for.
 func (r *run) cancelAfterInFlight(why string) {
 	r.spend.drain(why, func() { r.cancel(stopped(why)) })
+}
+
+// work does one job: a sample, or what only the comparison of a case's answers is missing of.
+func (r *run) work(ctx context.Context, j job) {
+	if j.cell == nil {
+		cost, tokens := r.compare(ctx, j.group, j.c)
+		r.spend.done(cost, tokens)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.progress.Tokens += tokens
+		r.progress.Cost += cost
+		if r.opts.Progress != nil {
+			r.opts.Progress(r.progress)
+		}
+		return
+	}
+	if j.link == nil {
+		r.sample(ctx, j)
+		return
+	}
+	defer close(j.link.done)
+	why, ok := r.follow(ctx, &j)
+	switch {
+	case ok:
+		r.sample(ctx, j)
+	case ctx.Err() != nil:
+		r.spend.release()
+	default:
+		t := &talk{j: j, s: r.newSample(j)}
+		t.unanswered(t.steps()[0], why)
+		r.finish(ctx, j, t.s, paid{})
+	}
 }
 
 // sample makes, judges and journals one sample. A sample cut short by the end of the run leaves no
@@ -279,7 +393,7 @@ func (r *run) sample(ctx context.Context, j job) {
 	if err != nil {
 		t = &talk{j: j, s: s}
 		t.unanswered(t.steps()[0], "prompt: "+err.Error())
-		r.finish(j, s, paid{})
+		r.finish(ctx, j, s, paid{})
 		return
 	}
 	for _, st := range t.steps() {
@@ -295,9 +409,9 @@ func (r *run) sample(ctx context.Context, j job) {
 	}
 	t.totals()
 	if s.Error == "" {
-		s.Verdict, s.Score = Judge(s.Scores, j.c.Threshold)
+		s.Verdict, s.Score = j.c.judge(s)
 	}
-	r.finish(j, s, t.paid)
+	r.finish(ctx, j, s, t.paid)
 }
 
 // given returns the answer that the case itself holds, or asks for one.
@@ -329,7 +443,7 @@ func transform(ctx context.Context, j job, in *scorer.Input) (made bool, err err
 
 func (r *run) newSample(j job) *record.Sample {
 	return &record.Sample{
-		Case: j.c.ID, Description: j.c.Description, Group: j.c.Group, Tags: j.c.Tags, Critical: j.c.Critical, Vars: j.c.Vars,
+		Case: j.c.ID, Description: j.c.Description, Group: j.c.Group, Tags: j.c.Tags, Critical: j.c.Critical, Vars: withoutConversation(j.c.Vars),
 		Repeat: j.repeat, Provider: j.cell.ProviderName, Prompt: j.cell.PromptName,
 		Seed: Seed(r.plan.Seed, j.c.ID, j.repeat), Scores: []record.Score{},
 	}
@@ -372,8 +486,9 @@ func anyError(scores []record.Score) bool {
 	return false
 }
 
-// finish journals a sample and counts it with what its answers took.
-func (r *run) finish(j job, s *record.Sample, answers paid) {
+// finish journals a sample and counts it with what its answers took. The last of the samples that are
+// compared with one another is followed by the comparison.
+func (r *run) finish(ctx context.Context, j job, s *record.Sample, answers paid) {
 	cost, tokens := answers.cost, answers.tokens
 	// Judging costs, whether or not the answer came from the cache.
 	for i := range s.Scores {
@@ -388,21 +503,18 @@ func (r *run) finish(j job, s *record.Sample, answers paid) {
 		r.cancel(&journalError{err})
 		return
 	}
-	if who := unpriced(s); r.opts.Budget.Cost > 0 && who != "" {
-		r.cancelAfterInFlight(fmt.Sprintf("cost budget cannot be kept: the price of %s is not known; give it with --prices or the provider's inputCost and outputCost", who))
+	r.needsPrices(unpriced(s))
+	if j.group != nil && j.group.missing.Add(-1) == 0 {
+		more, judging := r.compare(ctx, j.group, j.c)
+		cost, tokens = cost+more, tokens+judging
 	}
 	r.spend.done(cost, tokens)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := &r.progress
 	p.Done++
-	switch s.Verdict {
-	case verdict.Pass:
-		p.Passed++
-	case verdict.Fail:
-		p.Failed++
-	case verdict.Error:
-		p.Errored++
+	if j.group == nil {
+		p.count(s.Verdict, 1)
 	}
 	if s.Cached {
 		p.Cached++
@@ -411,6 +523,25 @@ func (r *run) finish(j job, s *record.Sample, answers paid) {
 	p.Cost += cost
 	if r.opts.Progress != nil {
 		r.opts.Progress(*p)
+	}
+}
+
+// count counts a sample by its verdict.
+func (p *Progress) count(v verdict.Verdict, n int) {
+	switch v {
+	case verdict.Pass:
+		p.Passed += n
+	case verdict.Fail:
+		p.Failed += n
+	case verdict.Error:
+		p.Errored += n
+	}
+}
+
+// needsPrices ends the run when its budget in money cannot be kept, for who has no known price.
+func (r *run) needsPrices(who string) {
+	if r.opts.Budget.Cost > 0 && who != "" {
+		r.cancelAfterInFlight(fmt.Sprintf("cost budget cannot be kept: the price of %s is not known; give it with --prices or the provider's inputCost and outputCost", who))
 	}
 }
 

@@ -142,7 +142,10 @@ func (r *run) exchange(ctx context.Context, t *talk, st step) (why string, done 
 		t.s.Raw, t.s.Output = t.s.Output, in.Response.Output
 	}
 	for _, check := range st.checks {
-		score := check.Score(ctx, in)
+		score := uncompared(check)
+		if score.Error == "" {
+			score = check.Score(ctx, in)
+		}
 		score.Turn = st.turn
 		t.s.Scores = append(t.s.Scores, score)
 	}

@@ -179,6 +179,7 @@ type codeContext struct {
 	Test     codeTest       `json:"test"`
 	LogProbs []float64      `json:"logProbs,omitempty"`
 	Response codeResponse   `json:"providerResponse"`
+	UUID     string         `json:"uuid,omitempty"`
 }
 
 type codeTest struct {
@@ -211,7 +212,7 @@ func (c *codeCall) context(in *Input) codeContext {
 		metadata = map[string]any{}
 	}
 	out := codeContext{
-		Prompt: in.Prompt, Vars: vars, Config: c.config, Metadata: metadata, Test: codeTest{vars, metadata},
+		Prompt: in.Prompt, Vars: vars, Config: c.config, Metadata: metadata, Test: codeTest{vars, metadata}, UUID: in.UUID,
 		Response: codeResponse{
 			Output: subject(r), Cached: r.Cached, Cost: r.Cost, FinishReason: r.FinishReason,
 			LatencyMS: float64(r.Latency.Microseconds()) / 1000, TokenUsage: codeTokens{r.Usage.Prompt, r.Usage.Completion, r.Usage.Total},

@@ -117,6 +117,9 @@ func Compile(a config.Assertion, dir string, services *Services) (*Assertion, er
 		return nil, &config.Error{Pos: a.Pos, Value: typ, Problem: "there is no outcome to turn round: without a threshold " + a.Type + " only measures",
 			Want: "a threshold, or no not- prefix"}
 	}
+	if a.Not && c.Compares() {
+		return nil, &config.Error{Pos: a.Pos, Value: typ, Problem: "a comparison of answers cannot be turned round", Want: a.Type + " without not-"}
+	}
 	c.signature = c.SignatureOf(spec.Value)
 	return c, nil
 }

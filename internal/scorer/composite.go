@@ -44,6 +44,9 @@ func buildSet(s Spec) (Scorer, error) {
 			errs.Append(a.Pos, err)
 			continue
 		}
+		if part.Compares() {
+			errs = append(errs, &config.Error{Pos: a.Pos, Value: part.Type(), Problem: "compares the answers to a case, and cannot be a part of a set", Want: "it beside the set"})
+		}
 		set.parts = append(set.parts, part)
 		set.timed = set.timed || part.Timed()
 		judges = judges || part.Judges() && (part.Weight() == nil || *part.Weight() > 0)

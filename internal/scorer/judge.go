@@ -116,7 +116,7 @@ func openJudge(ref any, pos, assertion config.Pos, services *Services) (Model, e
 	}
 	if !named {
 		return nil, &config.Error{Pos: assertion, Problem: "no model is named that judges", Want: "provider: such as openai:chat:gpt-4.1",
-			Hint: "it can also stand under options of the test or of defaultTest, for all its assertions"}
+			Hint: "it can also stand under options of the test or of defaultTest, for all its assertions; promptfoo takes a model by the keys in the environment, but a score depends on it"}
 	}
 	if services == nil || services.Model == nil {
 		return nil, &config.Error{Pos: pos, Problem: "models cannot be asked here"}

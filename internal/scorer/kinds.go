@@ -18,7 +18,7 @@ type kindTable struct {
 var table = sync.OnceValue(func() *kindTable {
 	t := &kindTable{byName: map[string]int{}}
 	t.kinds = slices.Concat(textKinds(), structureKinds(), invariantKinds(), operationalKinds(), celKinds(), referenceKinds(), ifevalKinds(), execKinds(),
-		likelihoodKinds(), semanticKinds(), safetyKinds(), judgeKinds(), toolKinds(), markupKinds(), codeKinds(), compositeKinds(), harnessKinds())
+		likelihoodKinds(), semanticKinds(), safetyKinds(), judgeKinds(), toolKinds(), markupKinds(), codeKinds(), compositeKinds(), comparisonKinds(), harnessKinds())
 	slices.SortFunc(t.kinds, func(a, b Kind) int { return strings.Compare(a.Name, b.Name) })
 	for i, k := range t.kinds {
 		for _, name := range append([]string{k.Name}, k.Aliases...) {
@@ -66,14 +66,13 @@ var unsupported = [...]struct {
 }{
 	{"needs a judge of a kind that telltale does not have; llm-rubric may do", []string{
 		"agent-rubric", "search-rubric", "research-rubric", "video-rubric", "conversation-relevance", "citation-faithfulness", "noise-sensitivity",
-		"select-best", "pi", "trajectory:goal-success",
+		"pi", "trajectory:goal-success",
 	}},
 	{"needs a classifier or guardrails of the provider, which telltale does not run yet; see toxicity, moderation and pii", []string{"classifier", "guardrails", "guardrail"}},
 	{"runs code that telltale does not run; write the check as cel, or as a program for exec", []string{"ruby", "webhook"}},
 	{"needs the skills that an agent reports, which telltale does not record", []string{"skill-used"}},
 	{"needs traces of the system under test, which telltale does not record yet", []string{"trajectory:", "trace-"}},
 	{"reads traces in promptfoo; for the provider's own count use tokens with a threshold", []string{"tokens-used"}},
-	{"compares the answers of several providers, which telltale does not do", []string{"max-score", "combinator"}},
 	{"belongs to promptfoo's own red-team service", []string{"promptfoo:"}},
 	{"is a grade given by hand in promptfoo's web page", []string{"human"}},
 }

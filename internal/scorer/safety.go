@@ -117,6 +117,14 @@ type moderationScorer struct {
 
 func (m *moderationScorer) convention() string { return m.service.Name() }
 
+// title is the service as messages call it: by its label or id, where it has one besides its name.
+func (m *moderationScorer) title() string {
+	if t, ok := m.service.(interface{ Title() string }); ok {
+		return t.Title()
+	}
+	return m.service.Name()
+}
+
 func (m *moderationScorer) Score(ctx context.Context, in *Input) (Result, error) {
 	answer := said(in)
 	if strings.TrimSpace(answer) == "" {
@@ -127,7 +135,7 @@ func (m *moderationScorer) Score(ctx context.Context, in *Input) (Result, error)
 		return Result{}, err
 	}
 	if len(scores) == 0 && len(flagged) == 0 {
-		return Result{}, fmt.Errorf("%s gave no categories", m.service.Name())
+		return Result{}, fmt.Errorf("%s gave no categories", m.title())
 	}
 	var found []string
 	for _, f := range flagged {
@@ -136,12 +144,12 @@ func (m *moderationScorer) Score(ctx context.Context, in *Input) (Result, error)
 		}
 	}
 	slices.Sort(found)
-	res := judged(true, "%s flags nothing that was asked for", m.service.Name())
+	res := judged(true, "%s flags nothing that was asked for", m.title())
 	if len(found) > 0 {
-		res = judged(false, "%s flags the output for %s", m.service.Name(), strings.Join(found, ", "))
+		res = judged(false, "%s flags the output for %s", m.title(), strings.Join(found, ", "))
 	} else if unknown := m.unknown(scores, flagged); unknown != "" {
 		// A category that the service does not have would pass every answer.
-		return Result{}, fmt.Errorf("%s has no category %q", m.service.Name(), unknown)
+		return Result{}, fmt.Errorf("%s has no category %q", m.title(), unknown)
 	}
 	if len(scores) > 0 {
 		res.Detail = scores

@@ -29,6 +29,8 @@ type Input struct {
 	Given *record.Response
 	// Tools are the functions that the provider offers its model; nil when it has none.
 	Tools *Toolset
+	// UUID is what a transform of variables gets as context.uuid; empty elsewhere.
+	UUID string
 }
 
 // Result is a judgement or a measurement.

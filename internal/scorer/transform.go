@@ -142,10 +142,13 @@ func (t *Transform) value(ctx context.Context, in *Input) (any, error) {
 	if metadata == nil {
 		metadata = map[string]any{}
 	}
+	context := map[string]any{"vars": vars, "prompt": in.Prompt, "metadata": metadata}
+	if in.UUID != "" {
+		context["uuid"] = in.UUID
+	}
 	out, _, err := t.program.ContextEval(ctx, map[string]any{
-		"output": subject(in.Response), "vars": vars, "prompt": in.Prompt, "metadata": metadata,
-		"context": map[string]any{"vars": vars, "prompt": in.Prompt, "metadata": metadata},
-		"json":    func() any { return celJSON(in.Response.Output) },
+		"output": subject(in.Response), "vars": vars, "prompt": in.Prompt, "metadata": metadata, "context": context,
+		"json": func() any { return celJSON(in.Response.Output) },
 	})
 	if err != nil {
 		return nil, err

@@ -243,6 +243,9 @@ func TestQuantiles(t *testing.T) {
 			if math.Abs(got-want) > tol*want {
 				t.Errorf("n=%d p=%v: %v, want %v", n, p, got, want)
 			}
+			if got < xs[0] || got > xs[n-1] {
+				t.Errorf("n=%d p=%v: %v is not within %v and %v, the least and the greatest", n, p, got, xs[0], xs[n-1])
+			}
 		}
 	}
 	f(1, func() float64 { return 0 })
@@ -251,6 +254,8 @@ func TestQuantiles(t *testing.T) {
 	f(QuantileExact+1, rng.Float64)
 	f(50_000, rng.ExpFloat64)
 	f(50_000, func() float64 { return float64(rng.IntN(3)) })
+	f(5_000, func() float64 { return 1 })
+	f(5_000, func() float64 { return 0.9 + 0.1*rng.Float64() })
 	f(50_000, func() float64 { return math.Exp(3 * rng.NormFloat64()) })
 
 	var q Quantiles

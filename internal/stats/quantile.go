@@ -31,6 +31,8 @@ type Quantiles struct {
 	exact   []float64
 	zeros   int
 	buckets []int // nil while exact
+	// The least and the greatest of what the buckets count: a bucket's value may lie beyond them.
+	low, high float64
 }
 
 // Add adds x; a negative, infinite or NaN x is refused.
@@ -60,6 +62,9 @@ func (q *Quantiles) Merge(o Quantiles) {
 		q.count(x)
 	}
 	q.zeros += o.zeros
+	if o.high > 0 {
+		q.span(o.low, o.high)
+	}
 	for i, c := range o.buckets {
 		q.buckets[i] += c
 	}
@@ -87,7 +92,7 @@ func (q *Quantiles) At(p float64) (x float64, ok bool) {
 	}
 	for i, c := range q.buckets {
 		if rank -= c; rank <= 0 {
-			return bucketValue(i), true
+			return min(max(bucketValue(i), q.low), q.high), true
 		}
 	}
 	return 0, false
@@ -109,8 +114,17 @@ func (q *Quantiles) count(x float64) {
 		q.zeros++
 		return
 	}
+	q.span(x, x)
 	i := int(math.Ceil(math.Log(x/quantileLow) / quantileLogGamma))
 	q.buckets[min(max(i, 0), quantileBuckets-1)]++
+}
+
+// span widens the range of what the buckets count, all of it above 0.
+func (q *Quantiles) span(low, high float64) {
+	if q.high == 0 || low < q.low {
+		q.low = low
+	}
+	q.high = max(q.high, high)
 }
 
 // bucketValue is the number whose relative distance to both bounds of bucket i is the same.

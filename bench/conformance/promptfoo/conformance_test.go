@@ -20,8 +20,8 @@ func TestVerdictsAreThoseOfPromptfoo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(suites) != 25 {
-		t.Errorf("%d suites, want 25", len(suites))
+	if len(suites) != 35 {
+		t.Errorf("%d suites, want 35", len(suites))
 	}
 	server, err := startServer(t.Context(), "sim.yaml")
 	if err != nil {

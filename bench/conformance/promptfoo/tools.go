@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/app"
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/sim"
 	"github.com/telltale-llm/telltale/internal/verdict"
 )
@@ -88,8 +89,7 @@ func runTelltale(ctx context.Context, suite, out, url string) (rows []row, missi
 	if err != nil {
 		return nil, "", err
 	}
-	perCase := len(f.Run.Snapshots) * f.Run.Repeats
-	n := 0
+	column := columns(loaded.Suite)
 	for s, err := range app.ReadSamples(f.Dir) {
 		if err != nil {
 			return nil, "", err
@@ -102,11 +102,36 @@ func runTelltale(ctx context.Context, suite, out, url string) (rows []row, missi
 		if v == "" {
 			v = errored
 		}
-		rows = append(rows, row{Column: n % perCase / f.Run.Repeats, Test: test, Verdict: v})
-		n++
+		rows = append(rows, row{Column: column(s.Provider, s.Prompt), Test: test, Verdict: v})
 	}
 	sortRows(rows)
 	return rows, "", nil
+}
+
+// columns finds the place of a provider and a prompt among those that a suite asks, as promptfoo counts
+// them. What a test's own provider answers stands in the column of the suite's first.
+func columns(s *config.Suite) func(provider, prompt string) int {
+	at := map[[2]string]int{}
+	n := 0
+	for i := range s.Providers {
+		for k := range s.Prompts {
+			if !s.Providers[i].Takes(&s.Prompts[k]) {
+				continue
+			}
+			for _, provider := range []string{s.Providers[i].Name(), ""} {
+				if _, taken := at[[2]string{provider, s.Prompts[k].Label}]; !taken {
+					at[[2]string{provider, s.Prompts[k].Label}] = n
+				}
+			}
+			n++
+		}
+	}
+	return func(provider, prompt string) int {
+		if i, ok := at[[2]string{provider, prompt}]; ok {
+			return i
+		}
+		return at[[2]string{"", prompt}]
+	}
 }
 
 // result is what is read of promptfoo's output file.

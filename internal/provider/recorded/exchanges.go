@@ -1,6 +1,7 @@
 package recorded
 
 import (
+	"cmp"
 	"encoding/json"
 
 	"github.com/telltale-llm/telltale/internal/config"
@@ -55,6 +56,23 @@ func messagesOf(r row) (field, bool) {
 		return field{}, false
 	}
 	return field{raw: []byte(canonical(ms))}, true
+}
+
+// unknownRole returns a role of the exchange's messages that a chat does not have, "" when there is none.
+func unknownRole(r row) string {
+	var ms []record.Message
+	f, ok := r.field("request.messages")
+	if !ok || f.empty() || f.decode(&ms) != nil {
+		return ""
+	}
+	for _, m := range ms {
+		switch m.Role {
+		case "system", "developer", "user", "assistant", "tool":
+		default:
+			return cmp.Or(m.Role, "an empty text")
+		}
+	}
+	return ""
 }
 
 // canonical is the one way in which messages are written as a key.

@@ -84,6 +84,9 @@ func TestExchangesMistakes(t *testing.T) {
 	f(exported+`{"request":{"messages":[{"role":"user","content":5}]},"response":{"output":"a"}}`, 7)
 	f(exported+`{"request":{},"response":{"output":"a"}}`, 7)
 	f("{}", 1)
+	f(exported+`{"request":{"messages":[{"role":"bot","content":"a"}]},"response":{"output":"a"}}`, 7)
+	f(exported+`{"request":{"prompt":"a"},"response":{"output":"a","latency":-5}}`, 7)
+	f(exported+`{"request":{"prompt":"a"},"request":{"prompt":"b"},"response":{"output":"a"}}`, 7)
 	settings := map[string]any{"path": "x.jsonl", "format": "exchanges", "key": "q"}
 	_, err := FromConfig(config.Provider{ID: "recorded", Config: config.Object{Map: settings}})
 	var e *config.Error

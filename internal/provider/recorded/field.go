@@ -3,7 +3,9 @@ package recorded
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/telltale-llm/telltale/internal/provider"
 )
@@ -19,6 +21,19 @@ type row struct {
 type field struct {
 	raw  []byte
 	cell bool
+}
+
+// notUTF8 names what of the row is not UTF-8: the row itself, or a cell by its column.
+func (r row) notUTF8() string {
+	if !utf8.Valid(r.json) {
+		return "the row"
+	}
+	for name, i := range r.columns {
+		if i < len(r.cells) && !utf8.ValidString(r.cells[i]) {
+			return "the value of " + name
+		}
+	}
+	return ""
 }
 
 // field finds the value at path, such as answer or model_a.answer. In a JSON object a key that is
@@ -67,7 +82,7 @@ func (f field) empty() bool {
 func (f field) decode(into any) error { return json.Unmarshal(f.raw, into) }
 
 // find returns the value at path in obj, which must be valid JSON. When a key is given twice the
-// last one counts, as in encoding/json.
+// last one counts, as in encoding/json; no row that was indexed has one.
 func find(obj []byte, path string) (value []byte, ok bool) {
 	i := skipSpace(obj, 0)
 	if i >= len(obj) || obj[i] != '{' {
@@ -76,13 +91,7 @@ func find(obj []byte, path string) (value []byte, ok bool) {
 	exact := false
 	for i = skipSpace(obj, i+1); i < len(obj) && obj[i] == '"'; {
 		end := skipValue(obj, i)
-		key := obj[i+1 : end-1]
-		if bytes.IndexByte(key, '\\') >= 0 {
-			var s string
-			if json.Unmarshal(obj[i:end], &s) == nil {
-				key = []byte(s)
-			}
-		}
+		key := keyText(obj[i:end])
 		start := skipSpace(obj, skipSpace(obj, end)+1) // after the colon
 		end = skipValue(obj, start)
 		switch {
@@ -99,6 +108,55 @@ func find(obj []byte, path string) (value []byte, ok bool) {
 		}
 	}
 	return value, ok
+}
+
+// repeated returns a key that an object anywhere in obj, which must be valid JSON, has twice.
+func repeated(obj []byte) (key string, twice bool) {
+	type level struct {
+		keys   [][]byte
+		object bool
+	}
+	var open []level
+	named := false // the next string is a key
+	for i := 0; i < len(obj); i++ {
+		switch obj[i] {
+		case '{', '[':
+			open = append(open, level{object: obj[i] == '{'})
+			named = obj[i] == '{'
+		case '}', ']':
+			keys := open[len(open)-1].keys
+			open = open[:len(open)-1]
+			slices.SortFunc(keys, bytes.Compare)
+			for k := 1; k < len(keys); k++ {
+				if bytes.Equal(keys[k-1], keys[k]) {
+					return string(keys[k]), true
+				}
+			}
+		case ',':
+			named = open[len(open)-1].object
+		case '"':
+			end := skipString(obj, i)
+			if named {
+				top := &open[len(open)-1]
+				top.keys = append(top.keys, keyText(obj[i:end]))
+				named = false
+			}
+			i = end - 1
+		}
+	}
+	return "", false
+}
+
+// keyText is what a key, given with its quotes, says.
+func keyText(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	var s string
+	if json.Unmarshal(quoted, &s) != nil {
+		return quoted
+	}
+	return []byte(s)
 }
 
 func skipSpace(b []byte, i int) int {

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/telltale-llm/telltale/internal/config"
 )
@@ -53,11 +54,12 @@ type index struct {
 // builder reads a file once from start to end.
 type builder struct {
 	*index
-	need []string // fields that every row must have
 	// any are fields of which a row must have one, the first that it has being the answer.
-	any  []string
-	errs config.Errors
-	rows int
+	any []string
+	// check finds what else is wrong with a row, and in which field; nil looks at nothing else.
+	check func(row) (key string, err error)
+	errs  config.Errors
+	rows  int
 }
 
 // errEnough stops the reading when there are enough mistakes to show.
@@ -72,15 +74,15 @@ func (x *index) keyOf(r row) (field, bool) {
 }
 
 // open reads path and indexes it by key, or by what find makes of a row. format is jsonl, json or csv.
-// Every row must have the key and at least one of the outputs.
-func open(path, format, key string, find func(row) (field, bool), outputs []string) (*index, error) {
+// Every row must have the key and at least one of the outputs, and pass check.
+func open(path, format, key string, find func(row) (field, bool), outputs []string, check func(row) (string, error)) (*index, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	b := &builder{
 		index: &index{file: f, path: path, key: key, find: find, seed: maphash.MakeSeed(), comma: ','},
-		need:  []string{key}, any: outputs,
+		any:   outputs, check: check,
 	}
 	if strings.HasSuffix(path, ".tsv") {
 		b.comma = '\t'
@@ -147,6 +149,17 @@ func (b *builder) add(r row, offset int64, length int, line func() int) error {
 		}
 		return nil
 	}
+	if at := r.notUTF8(); at != "" {
+		return bad("", at+" has bytes that are not UTF-8", "a file in UTF-8")
+	}
+	if key, twice := repeated(r.json); twice {
+		return bad(key, "this key is already set in the same object", "every key once")
+	}
+	if b.check != nil {
+		if key, err := b.check(r); err != nil {
+			return bad(key, err.Error(), "")
+		}
+	}
 	f, ok := b.keyOf(r)
 	if !ok || f.empty() {
 		return bad(b.key, "the row has no "+b.key, "the value by which its answer is found")
@@ -203,8 +216,10 @@ func (b *builder) addLine(text []byte, offset int64, n int) error {
 		return b.add(row{json: text}, offset, len(text), line)
 	}
 	e := &config.Error{Pos: config.Pos{File: b.path, Line: n}, Value: config.Clip(string(text), 80), Problem: "not a JSON object", Want: "one JSON object a line"}
-	if err := json.Unmarshal(text, new(map[string]json.RawMessage)); err != nil {
-		e.Err = err
+	if !utf8.Valid(text) {
+		e.Problem, e.Value, e.Want = "bytes that are not UTF-8", "", "a file in UTF-8"
+	} else if text[0] == '{' {
+		e.Err = json.Unmarshal(text, new(json.RawMessage))
 	}
 	b.errs = append(b.errs, e)
 	if len(b.errs) >= maxMistakes {

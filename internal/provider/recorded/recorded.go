@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -136,14 +137,62 @@ func New(opts Options) (*Provider, error) {
 		format, find, any, outputs = "jsonl", messagesOf, exchangeOutputs, []string{opts.Output}
 	}
 	if opts.Likelihoods != "" {
-		any = append([]string{opts.Likelihoods}, any...)
+		any = slices.Concat(any, []string{opts.Likelihoods})
 	}
-	x, err := open(opts.Path, format, opts.Key, find, any)
+	p := &Provider{opts: opts, outputs: outputs}
+	x, err := open(opts.Path, format, opts.Key, find, any, p.check)
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{opts: opts, outputs: outputs, index: x}, nil
+	p.index = x
+	return p, nil
 }
+
+// check reads all of a row that the settings name, so that what is wrong is found before anything is asked.
+func (p *Provider) check(r row) (key string, err error) {
+	if p.opts.Format == exchanges {
+		if role := unknownRole(r); role != "" {
+			return "request.messages", fmt.Errorf("%q is not a role", role)
+		}
+	}
+	o := &p.opts
+	if o.FinishReason+o.Model+o.Refusal+o.ToolCalls+o.Logprobs+o.PromptLogprobs+o.Likelihoods+o.Usage+o.Latency+o.Cost == "" {
+		return "", nil
+	}
+	if _, err = p.response(r); err == nil {
+		return "", nil
+	}
+	bad, ok := errors.AsType[*fieldError](err)
+	if !ok {
+		return "", nil // a recorded failure, or no answer, which is looked at by itself
+	}
+	return bad.name, bad.err
+}
+
+// fieldError is what is wrong with a field of a row.
+type fieldError struct {
+	name string
+	err  error
+}
+
+// shape is what JSON calls a kind of Go's.
+func shape(k reflect.Kind) string {
+	switch k {
+	case reflect.Slice:
+		return "list"
+	case reflect.Struct, reflect.Map:
+		return "mapping"
+	case reflect.String:
+		return "string"
+	case reflect.Bool:
+		return "boolean"
+	default:
+		return "number"
+	}
+}
+
+func (e *fieldError) Error() string { return e.name + ": " + e.err.Error() }
+func (e *fieldError) Unwrap() error { return e.err }
 
 // Complete returns the recorded answer: the row of the request's repeat among those with its key, or the
 // only row there is.
@@ -332,7 +381,10 @@ func (p *Provider) optional(r row, name string, read func(field) error) error {
 		return nil
 	}
 	if err := read(f); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		if te, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			err = fmt.Errorf("a %s, want a %s", te.Value, shape(te.Type.Kind()))
+		}
+		return &fieldError{name: name, err: err}
 	}
 	return nil
 }

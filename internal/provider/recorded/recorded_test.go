@@ -77,7 +77,6 @@ func TestFields(t *testing.T) {
 	path := write(t, "a.jsonl", `{"q":{"text":"why"},"model_a":{"solution":{"steps":[1, 2]}},"meta.x":"dotted","fr":"length","lp":[{"token":"a","logprob":-0.5,"top":{"b":-1}}],"u":{"prompt_tokens":3,"completion_tokens":4},"s":1.5,"usd":0.25,"m":"gpt-x","err":null}
 {"q":{"text":"bad"},"model_a":{"solution":null},"err":"rate limited"}
 {"q":{"text":"null"},"model_a":{"solution":null}}
-{"q":{"text":"negative"},"model_a":{"solution":"x"},"s":-1}
 `)
 	p := provide(t, Options{
 		Path: path, Key: "q.text", Output: "model_a.solution", FinishReason: "fr", Logprobs: "lp",
@@ -106,7 +105,6 @@ func TestFields(t *testing.T) {
 	}
 	fails("bad", record.Server, "rate limited")
 	fails("null", record.Empty, "null")
-	fails("negative", record.Malformed, "below 0")
 	fails("unheard of", record.Missing, `q.text is "unheard of"`)
 }
 
@@ -208,6 +206,41 @@ func TestBadFiles(t *testing.T) {
 	f("a.csv", "prompt,response\na,b\nc\n", 3, "wrong number of fields")
 	f("a.csv", "prompt,prompt,response\na,b,c\n", 1, "two columns")
 	f("a.csv", "prompt,answer\na,b\n", 2, "no response or output")
+	f("a.jsonl", good+`{"prompt":"a","prompt":"c","response":"b"}`, 2, "prompt: this key is already set")
+	f("a.jsonl", good+`{"prompt":"a","response":{"x":[{"y":1,"\u0079":2}]}}`, 2, "y: this key is already set")
+	f("a.json", "[{\"prompt\":\"a\",\"response\":\"b\"},\n{\"prompt\":\"a\",\"response\":\"b\",\"response\":\"c\"}]", 2, "response: this key is already set")
+	f("a.jsonl", good+"{\"prompt\":\"a\",\"response\":\"\xff\"}", 2, "not UTF-8")
+	f("a.jsonl", "\x1f\x8b\x08", 1, "not UTF-8")
+	f("a.csv", "prompt,response\na,\xff\n", 2, "the value of response has bytes that are not UTF-8")
+}
+
+// What the settings name is read when the file is opened, so that a bad value is found before anything is asked.
+func TestBadFields(t *testing.T) {
+	f := func(fields, part string) {
+		t.Helper()
+		content := `{"prompt":"a","response":"b"}` + "\n" + `{"prompt":"c","response":"d",` + fields + `}`
+		_, err := New(Options{
+			Path: write(t, "a.jsonl", content), Logprobs: "lp", PromptLogprobs: "plp", Likelihoods: "lik", Usage: "u", Latency: "s", Cost: "usd", ToolCalls: "tc",
+		})
+		var e *config.Error
+		switch ok := errors.As(err, &e); {
+		case part == "" && err != nil:
+			t.Errorf("%s: %v", fields, err)
+		case part != "" && (!ok || e.Line != 2 || !strings.Contains(err.Error(), part)):
+			t.Errorf("%s: got %v; want line 2 with %q", fields, err, part)
+		}
+	}
+	f(`"lp":[{"token":"a","logprob":-1}],"plp":null,"s":0,"usd":0`, "")
+	f(`"lp":"zz"`, "lp: a string, want a list")
+	f(`"lp":[{"token":"a","logprob":1}]`, "lp: ")
+	f(`"plp":[{"token":5,"logprob":-1}]`, "plp: a number, want a string")
+	f(`"lik":[{"text":"a","logprob":"x"}]`, "lik: a string, want a number")
+	f(`"lik":[{"text":"a","logprob":0.5}]`, "lik: ")
+	f(`"u":"zz"`, "u: a string, want a")
+	f(`"u":{"prompt":-1}`, "u: ")
+	f(`"s":-1`, "s: -1 is below 0")
+	f(`"usd":"free"`, "usd: a string, want a number")
+	f(`"tc":[5]`, "tc: a number, want a mapping")
 }
 
 func TestManyMistakesAreBounded(t *testing.T) {

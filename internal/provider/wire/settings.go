@@ -323,10 +323,28 @@ func (s *Settings) Value(key string) any {
 	}
 	var out any
 	if err := yaml.Unmarshal(data, &out); err != nil || out == nil {
-		s.Errs = append(s.Errs, &config.Error{Pos: config.Pos{File: path}, Problem: "not JSON or YAML", Err: err})
+		e := &config.Error{Pos: config.Pos{File: path}, Problem: "not JSON or YAML", Err: err, Want: "a file of either"}
+		if syntax, ok := errors.AsType[yaml.Error](err); ok {
+			e.Err = errors.New(syntax.GetMessage())
+			if tk := syntax.GetToken(); tk != nil && tk.Position != nil {
+				e.Line, e.Column = tk.Position.Line, tk.Position.Column
+			}
+		}
+		s.Errs = append(s.Errs, e)
 		return nil
 	}
 	return out
+}
+
+// list reports tools and functions that are no list.
+func (s *Settings) list(key string, v any) {
+	if key != "tools" && key != "functions" || v == nil {
+		return
+	}
+	raw, isRaw := v.(json.RawMessage)
+	if _, isList := v.([]any); !isList && !(isRaw && raw[0] == '[') {
+		s.Reject(key, "not a list", "a list of definitions, or file:// to one")
+	}
 }
 
 // Body collects the settings that go into a request as they are: those of keys, a file:// reference
@@ -342,6 +360,7 @@ func (s *Settings) Body(keys, files, own []string) map[string]any {
 	for _, k := range files {
 		if s.Any(k) != nil {
 			body[k] = s.Value(k)
+			s.list(k, body[k])
 		}
 	}
 	switch extra := s.Any("passthrough").(type) {

@@ -169,10 +169,13 @@ func (t *tail) line(line []byte) error {
 		return nil
 	}
 	if line[0] == '#' {
-		t.sitting++
+		if bytes.Contains(line, []byte(`"seconds"`)) { // the end of a sitting; else its beginning
+			t.sitting++
+		}
 		return nil
 	}
 	place, body, ok := bytes.Cut(line, []byte("\t"))
+	place, _, _ = bytes.Cut(place, []byte("=")) // compared with the other answers to its case
 	i, err := strconv.Atoi(string(place))
 	if !ok || err != nil || i < 0 || i >= t.header.Total {
 		return errors.New("a line that is not an index, a tab and a sample")

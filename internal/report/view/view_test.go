@@ -278,6 +278,12 @@ func TestTailFollowsTheRunnersJournal(t *testing.T) {
 		want.Sub(verdict.Error)
 		want.Add(verdict.Pass)
 	}
+	// One that was compared with the other answers to its case takes its own place.
+	if err := j.Replace(2, sample(2, verdict.Pass), 0.5, 10); err != nil {
+		t.Fatal(err)
+	}
+	want.Sub(verdict.Verdict(2))
+	want.Add(verdict.Pass)
 	n = look(want)
 	if len(n.Errors) != 0 || n.Resumed != 1 || n.Done != 21 {
 		t.Errorf("after a resumption: %+v", n)

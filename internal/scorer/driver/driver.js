@@ -39,7 +39,7 @@ function splitStatements(code) {
 
 // body turns an expression into the body of a function. Code of more than one line is a body already.
 function body(op, source) {
-  if (op === 'transform') {
+  if (op === 'transform' || op === 'transformVars') {
     return source.includes('\n') ? source : 'return ' + source;
   }
   source = source.trimEnd();
@@ -63,7 +63,7 @@ function inlineFunction(op, source) {
   const key = op + '\n' + source;
   let f = inline.get(key);
   if (!f) {
-    f = new Function('output', 'context', 'process', body(op, source));
+    f = new Function(op === 'transformVars' ? 'vars' : 'output', 'context', 'process', body(op, source));
     if (inline.size >= 1000) inline.clear();
     inline.set(key, f);
   }

@@ -61,7 +61,7 @@ def sound(value):
 
 def handle(request):
     if request.get("file"):
-        usual = "get_transform" if request["op"] == "transform" else "get_assert"
+        usual = "get_assert" if request["op"] == "check" else "get_transform"
         f = file_function(request["file"], request.get("function") or usual)
     else:
         f = inline_function(request["source"])

@@ -42,6 +42,12 @@ type vectors struct {
 		SignatureFirst string  `json:"signature_first"`
 		SignatureAll   string  `json:"signature_all"`
 	}
+	TER struct {
+		Sentence    map[string]float64
+		CorpusFirst float64 `json:"corpus_first"`
+		CorpusAll   float64 `json:"corpus_all"`
+		Moved       [][3]any
+	}
 	GLEU map[string]struct {
 		Sentence map[string]float64
 		Corpus   float64
@@ -216,6 +222,29 @@ func TestCHRFVectors(t *testing.T) {
 	}
 	if got := (CHRF{WordOrder: 2}).Name(); got != "chrF2++" {
 		t.Errorf("name %s", got)
+	}
+}
+
+func TestTERVectors(t *testing.T) {
+	v := loadVectors(t)
+	if len(v.TER.Moved) < 200 || len(v.TER.Sentence) != len(v.Pairs) {
+		t.Fatalf("%d and %d sentences", len(v.TER.Moved), len(v.TER.Sentence))
+	}
+	var first, all []float64
+	for _, p := range v.Pairs {
+		stats := TER{}.References(p.References).Stats(p.Hypothesis)
+		near(t, "ter/"+p.Name, TER{}.Score(stats), v.TER.Sentence[p.Name])
+		add(&all, stats)
+		add(&first, TER{}.References(p.References[:1]).Stats(p.Hypothesis))
+	}
+	near(t, "ter/first", TER{}.Score(first), v.TER.CorpusFirst)
+	near(t, "ter/all", TER{}.Score(all), v.TER.CorpusAll)
+	for _, m := range v.TER.Moved {
+		hyp, ref := m[0].(string), m[1].(string)
+		near(t, "ter of "+hyp, TER{}.Score(TER{}.References([]string{ref}).Stats(hyp)), m[2].(float64))
+	}
+	if got := (TER{}).Score([]float64{1}); !math.IsNaN(got) {
+		t.Errorf("one statistic: %v", got)
 	}
 }
 

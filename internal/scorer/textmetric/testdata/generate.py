@@ -9,6 +9,7 @@ The sentences are our own, apart from the three of the sacreBLEU README.
 import collections
 import json
 import os
+import random
 import re
 import string
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from nltk.stem.porter import PorterStemmer
 from nltk.translate.gleu_score import corpus_gleu, sentence_gleu
 from nltk.translate.meteor_score import meteor_score
 from rouge_score import rouge_scorer
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.metrics.bleu import _get_tokenizer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -187,6 +188,28 @@ def chrf_vectors():
     return out
 
 
+def ter_vectors():
+    m = TER()
+    sent = {p[0]: m.sentence_score(p[1], p[2]).score for p in PAIRS}
+    one = m.corpus_score([p[1] for p in PAIRS], [[p[2][0] for p in PAIRS]]).score
+    every = m.corpus_score([p[1] for p in PAIRS], corpus_refs(PAIRS)).score
+    rnd, moved = random.Random(7), []
+    for i in range(240):  # phrases cut out and put in elsewhere, among few different words
+        ref = [rnd.choice("abcdefghijklmnopqrstuvwxyz"[:rnd.choice([3, 6, 26])]) for _ in range(rnd.choice([1, 3, 8, 20, 60, 130]))]
+        hyp = list(ref)
+        for _ in range(rnd.randrange(4)):
+            at, n = rnd.randrange(len(hyp) + 1), rnd.randrange(1, 14)
+            cut, hyp = hyp[at:at + n], hyp[:at] + hyp[at + n:]
+            to = rnd.randrange(len(hyp) + 1)
+            hyp = hyp[:to] + cut + hyp[to:]
+        hyp = [w if rnd.random() < 0.9 else rnd.choice("abcxyz") for w in hyp if rnd.random() < 0.95]
+        if i % 40 == 0:
+            hyp = hyp * 30
+        h, r = " ".join(hyp), " ".join(ref)
+        moved.append([h, r, m.sentence_score(h, [r]).score])
+    return {"sentence": sent, "corpus_first": one, "corpus_all": every, "moved": moved, "signature": str(m.get_signature())}
+
+
 def rouge_vectors():
     out = {}
     for key, stem in (("plain", False), ("stemmer", True)):
@@ -244,7 +267,7 @@ def main():
         "readme": readme_vectors(),
         "pairs": [{"name": n, "hypothesis": h, "references": r} for n, h, r in PAIRS],
         "tokens": {t: {p[0]: toks(t, p[1]) for p in PAIRS if len(p[1]) < 400} for t in ("13a", "intl", "char", "none")},
-        "bleu": bleu_vectors(), "chrf": chrf_vectors(), "gleu": gl, "meteor": met, "rouge": rouge_vectors(),
+        "bleu": bleu_vectors(), "chrf": chrf_vectors(), "gleu": gl, "meteor": met, "rouge": rouge_vectors(), "ter": ter_vectors(),
         "squad": {"normal": {p[0]: squad_normal(p[1]) for p in PAIRS if len(p[1]) < 400},
                   "exact": {p[0]: any(squad_normal(p[1]) == squad_normal(r) for r in p[2]) for p in PAIRS},
                   "f1": {p[0]: max(squad_f1(p[1], r) for r in p[2]) for p in PAIRS}},
