@@ -54,11 +54,16 @@ conformance-promptfoo: bench/node_modules ## run promptfoo's and our own verdict
 conformance-lmeval: build ## run lm-evaluation-harness and telltale on the same tasks against the same server
 	./bench/conformance/lmeval/run.sh bin/telltale
 
+.PHONY: bench-gate
+bench-gate: ## measure how often the regression gate is wrong, by simulation
+	$(GO) run ./bench/gate -doc docs/benchmarks.md -enforce
+
 .PHONY: bench
 bench: build bench/node_modules ## measure against promptfoo, and the paths every sample takes
 	$(GO) run ./bench/compare -telltale bin/telltale -tools bench -doc docs/benchmarks.md -enforce
 	$(GO) test -run '^$$' -bench '^Benchmark(JournalAppend|Pass|Render|Whole|Encode|Decode|Handler|Contains|Forbidden|IsJSONWithSchema|Add|Collect|JUnit)$$' -benchmem -benchtime 0.3s \
 	  ./internal/runner ./internal/dataset ./internal/template ./internal/provider/openai ./internal/sim ./internal/scorer ./internal/metric ./internal/report
+	$(MAKE) bench-gate
 
 .PHONY: generate
 generate: ## rewrite what is made from the code: schema, docs, golden files

@@ -21,4 +21,12 @@ if [ "$code" -ne 1 ]; then
   exit 1
 fi
 
+say "4. The same version compared with the run of step 2, within margins: this run must fail too"
+code=0
+bin/telltale run examples/quickstart/margins.yaml --baseline "$out/quickstart" --out "$out/margins" || code=$?
+if [ "$code" -ne 1 ]; then
+  echo "the comparison did not find the regression: exit code $code, wanted 1" >&2
+  exit 1
+fi
+
 say "Done. The regression was found (exit code 1). Open $out/regression/report.html to see it."

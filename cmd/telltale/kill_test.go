@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -219,6 +220,105 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestKilledExtending kills a run that draws more and more answers, in each of its rounds, while a round begins and
+// while results are written. What was journaled is never asked again, and the looks are those of a run that nobody
+// disturbed.
+func TestKilledExtending(t *testing.T) {
+	t.Parallel()
+	const (
+		cases = 40
+		most  = 8 // answers per case: 1, 2, 4 and 8
+	)
+	b := newBench(t, "uniform(2ms, 8ms)")
+	suite, err := os.ReadFile(filepath.Join(b.dir, "suite.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(string(suite), "samples: ")
+	head = strings.Replace(head, "tests: cases.jsonl", fmt.Sprintf("tests: {path: cases.jsonl, sample: %d}", cases), 1)
+	b.write(t, "base.yaml", head+"seed: 3\ngate: {pass_rate: \">= 0.01\"}\n")
+	b.write(t, "extend.yaml", head+fmt.Sprintf(`
+evaluateOptions: {maxConcurrency: %d, cache: false}
+gate: {baseline: base, pass_rate: {margin: 0.001}, on_undecided: extend, max_samples: %d}
+`, killTogether, most))
+	if code, out := b.run(t, "run", "base.yaml", "--out", "base"); code != 0 {
+		t.Fatalf("baseline: exit %d\n%s", code, out)
+	}
+	b.served.Store(0)
+	if code, out := b.run(t, "run", "extend.yaml", "--out", "whole"); code != exitUndecided {
+		t.Fatalf("undisturbed run: exit %d\n%s", code, out)
+	}
+	undisturbed := b.served.Swap(0)
+	if undisturbed != cases*most {
+		t.Fatalf("%d requests, want %d", undisturbed, cases*most)
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	journals := func() (size int64) {
+		for _, name := range []string{"journal.jsonl", "journal.2.jsonl", "journal.3.jsonl", "journal.4.jsonl"} {
+			size += b.size(t, "killed/"+name)
+		}
+		return size
+	}
+	perSample := b.size(t, "whole/samples.jsonl") / (cases * most)
+	kills := 0
+	for ; kills < 12; kills++ {
+		args := []string{"run", "extend.yaml", "--out", "killed"}
+		if kills > 0 {
+			args = append(args, "--resume")
+		}
+		cmd, output := b.command(t, args...)
+		before := journals()
+		grown := before + 1 + random.Int64N(2*perSample*cases*most/10)
+		point := func() bool { return journals() >= grown }
+		switch kills % 4 {
+		case 1: // while the next round begins
+			next := "killed/journal.2.jsonl"
+			for n := 2; n < 4 && b.size(t, next) > 0; n++ {
+				next = fmt.Sprintf("killed/journal.%d.jsonl", n+1)
+			}
+			point = func() bool { return b.size(t, next) > 0 }
+		case 3: // while a look is taken
+			point = func() bool { return b.size(t, "killed/samples.jsonl.part") > 0 }
+		}
+		ended := started(t, cmd)
+		held, err := until(ended, point)
+		if !held {
+			if code := exitOf(t, err); code != exitUndecided {
+				t.Fatalf("sitting %d: exit %d\n%s", kills, code, output)
+			}
+			t.Logf("sitting %d: finished before it could be killed", kills)
+			break
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		t.Logf("sitting %d: killed with %d bytes in the journals", kills, journals())
+	}
+	if code, out := b.run(t, "run", "extend.yaml", "--out", "killed", "--resume"); code != exitUndecided {
+		t.Fatalf("last sitting: exit %d\n%s", code, out)
+	}
+	whole, errWhole := timeless(filepath.Join(b.dir, "whole", "samples.jsonl"))
+	killed, errKilled := timeless(filepath.Join(b.dir, "killed", "samples.jsonl"))
+	if err := errors.Join(errWhole, errKilled); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(whole, killed) {
+		t.Errorf("samples.jsonl: %s", firstDifference(whole, killed))
+	}
+	if one, two := b.runJSON(t, "whole"), b.runJSON(t, "killed"); one != two {
+		t.Errorf("run.json: %s", firstDifference([]byte(one), []byte(two)))
+	}
+	if journals() != 0 {
+		t.Error("journals are still there")
+	}
+	if n := b.served.Load(); n < undisturbed || n > undisturbed+int64(kills+1)*killTogether {
+		t.Errorf("%d requests, want %d and at most %d in flight each of %d times", n, undisturbed, killTogether, kills)
+	}
+}
+
 // checkWhole checks that a run directory holds every sample exactly once, with the results of the
 // run in the directory whole.
 func (b *bench) checkWhole(t *testing.T, dir string) {
@@ -272,6 +372,9 @@ func (b *bench) runJSON(t *testing.T, dir string) string {
 		t.Error("no latency")
 	}
 	delete(run.Metrics, "latency")
+	if c := run.Comparison; c != nil {
+		c.Metrics = slices.DeleteFunc(c.Metrics, func(d record.Difference) bool { return d.Metric == "latency" })
+	}
 	text, err = json.MarshalIndent(run, "", " ")
 	if err != nil {
 		t.Fatal(err)

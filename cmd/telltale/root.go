@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,10 @@ uncertainty, whether the system is still good.
 
   telltale run telltale.yaml          run a suite and decide
   telltale validate telltale.yaml     check a suite without running it
+  telltale compare BASE HEAD          say how the same cases fared in two runs
+  telltale plan telltale.yaml         say what a suite can show before it is run
+  telltale baseline set NAME DIR      keep a run to compare with, in git
+  telltale golden accept DIR          accept a run's outputs as those to compare with
   telltale view                       show runs in a browser, those under way too
   telltale export mlflow DIR          write a run's results for another tool
   telltale sim                        serve a simulated model for trying things out
@@ -43,7 +48,7 @@ uncertainty, whether the system is still good.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newVersionCmd())
+	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newVersionCmd())
 	return root
 }
 
@@ -94,6 +99,14 @@ func parseVars(pairs []string) (map[string]string, error) {
 		out[name] = value
 	}
 	return out, nil
+}
+
+// oneOf refuses a flag's value that is not allowed.
+func oneOf(flag, value string, allowed []string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return &usageError{fmt.Errorf("--%s %q: want %s", flag, value, strings.Join(allowed, ", "))}
 }
 
 // exclusive refuses two flags that contradict one another.

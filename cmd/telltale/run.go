@@ -21,6 +21,7 @@ type runFlags struct {
 	seed        int64
 	format      string
 	color       string
+	ci          string
 	quiet       bool
 	noProgress  bool
 	concurrency int
@@ -42,7 +43,8 @@ Every finished sample is kept at once, so that a run that was killed or interrup
 		Example: `  telltale run telltale.yaml
   telltale run suite.yaml --out results --samples 3 --concurrency 32
   telltale run suite.yaml --var model=gpt-4.1-mini --format json > run.json
-  telltale run suite.yaml --out results --resume`,
+  telltale run suite.yaml --out results --resume
+  telltale run suite.yaml --baseline .telltale/runs/main --gate 'pass_rate margin 2%'`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return &usageError{fmt.Errorf("run takes one suite, got %q", args)}
@@ -70,14 +72,17 @@ Every finished sample is kept at once, so that a run that was killed or interrup
 	fl.StringVar(&f.CacheDir, "cache-dir", "", "directory of the cache (default .telltale/cache)")
 	fl.StringVar(&f.Prices, "prices", "", "price table that adds to the built-in one (YAML)")
 	fl.StringArrayVar(&f.ProviderIDs, "provider", nil, "ask this provider instead of the suite's own: an id, file://FILE.yaml, or {id: …, config: {…}}; may be repeated")
-	fl.StringArrayVar(&f.Gate, "gate", nil, "decide by this check instead of the suite's own, such as 'pass_rate >= 0.9'; may be repeated")
+	fl.StringArrayVar(&f.Gate, "gate", nil, "decide by this check instead of the suite's own, such as 'pass_rate >= 0.9' or 'pass_rate margin 2%'; may be repeated")
+	fl.StringVar(&f.Baseline, "baseline", "", "compare the run with this instead of the suite's baseline: a stored baseline's name or a run's directory")
 	fl.BoolVar(&f.SkipUnsupported, "skip-unsupported", false, "leave out what telltale cannot run, and list it")
 	fl.BoolVar(&f.AllowCode, "allow-code", false, "let the suite run its own JavaScript (node) and Python (python3)")
 	fl.StringVar(&f.format, "format", "text", "what to print: text, json, markdown or junit")
 	fl.StringVar(&f.color, "color", "auto", "colours: auto, always or never")
+	fl.StringVar(&f.ci, "ci", "auto", "tell the service that runs this: auto (by the environment), github, gitlab or none")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only")
 	fl.BoolVar(&f.noProgress, "no-progress", false, "show no progress")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("ci", cobra.FixedCompletions(ciKinds, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagDirname("out")
 	_ = cmd.MarkFlagDirname("cache-dir")
@@ -91,14 +96,6 @@ func completeSuites(*cobra.Command, []string, string) ([]string, cobra.ShellComp
 }
 
 func (f *runFlags) check(cmd *cobra.Command) error {
-	oneOf := func(flag, value string, allowed []string) error {
-		for _, a := range allowed {
-			if value == a {
-				return nil
-			}
-		}
-		return &usageError{fmt.Errorf("--%s %q: want %s", flag, value, strings.Join(allowed, ", "))}
-	}
 	atLeast := func(flag string, v, least int) error {
 		if cmd.Flags().Changed(flag) && v < least {
 			return &usageError{fmt.Errorf("--%s %d: want %d or more", flag, v, least)}
@@ -117,7 +114,7 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 		resume = &usageError{errors.New("--resume needs --out DIR: the directory of the unfinished run")}
 	}
 	return errors.Join(
-		oneOf("format", f.format, formats), oneOf("color", f.color, []string{"auto", "always", "never"}),
+		oneOf("format", f.format, formats), oneOf("color", f.color, []string{"auto", "always", "never"}), oneOf("ci", f.ci, ciKinds),
 		atLeast("samples", f.Samples, 1), atLeast("sample", f.Sample, 1), atLeast("concurrency", f.concurrency, 1), atLeast("retries", f.Retries, 0),
 		timeout, resume, exclusive(cmd, "resume", "force"),
 	)
@@ -163,6 +160,9 @@ func runSuite(cmd *cobra.Command, args []string, f *runFlags, s streams) error {
 	}
 	if err := show(cmd.OutOrStdout(), finished, f); err != nil {
 		return &app.CouldNotRun{Err: err}
+	}
+	if err := tellCI(ciKind(f.ci, os.Getenv), finished, s.err, os.Getenv); err != nil {
+		fmt.Fprintln(s.err, "note: continuous integration was not told: "+err.Error())
 	}
 	if finished.Resumable && !f.quiet {
 		fmt.Fprintf(s.err, "%s: %s\n", goOn(finished), resumeCommand(o, f, finished.Dir))
@@ -252,6 +252,9 @@ func resumeCommand(o app.RunOptions, f *runFlags, dir string) string {
 	}
 	for _, g := range o.Gate {
 		parts = append(parts, "--gate", quote(g))
+	}
+	if o.Baseline != "" {
+		parts = append(parts, "--baseline", quote(o.Baseline))
 	}
 	if o.AllowCode {
 		parts = append(parts, "--allow-code")

@@ -85,6 +85,10 @@ type bar struct {
 func (b *bar) start(total, done int, _ string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.bar != nil { // more samples than were planned at first
+		b.bar.ChangeMax(total)
+		return
+	}
 	b.bar = progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(b.w), progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("samples"),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(),

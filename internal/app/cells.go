@@ -25,8 +25,9 @@ type cells struct {
 	index []int
 	// everywhere holds plain as places in the plan; nil before it is made.
 	everywhere []int
-	// repeats is the most answers that any case has.
+	// repeats is the most answers that any case has; uneven says that a case has repeats of its own.
 	repeats int
+	uneven  bool
 }
 
 // cell is one pair, with what is planned in it.
@@ -216,6 +217,7 @@ func (s *session) count(c *runner.Case) {
 		repeats = c.Repeats
 	}
 	s.cells.repeats = max(s.cells.repeats, repeats)
+	s.cells.uneven = s.cells.uneven || repeats != s.suite.Samples
 	for _, i := range c.Cells {
 		cell := s.cells.list[i]
 		cell.samples += repeats

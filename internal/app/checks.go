@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"sort"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/runner"
 	"github.com/telltale-llm/telltale/internal/scorer"
 	"github.com/telltale-llm/telltale/internal/template"
@@ -34,7 +37,9 @@ type checker struct {
 	signatures map[string]map[string]bool
 	graded     map[string]bool // metric → all its assertions give values from 0 to 1
 	cautions   map[string]caution
-	streams    bool
+	// golden holds what golden assertions compare with.
+	golden  map[record.GoldenRef]bool
+	streams bool
 	// code says that the suite's own code judges, which may name metrics of its own.
 	code bool
 	// toolsFor names an assertion that judges by the provider's tools; empty when there is none.
@@ -68,7 +73,7 @@ type fillers struct {
 func newChecker(s *config.Suite, dir string, services *scorer.Services) (*checker, error) {
 	c := &checker{
 		dir: dir, services: services, judge: config.Judge{Provider: s.Default.Provider, RubricPrompt: s.Default.RubricPrompt}, kept: map[string]*scorer.Assertion{}, signatures: map[string]map[string]bool{},
-		graded: map[string]bool{}, cautions: map[string]caution{},
+		graded: map[string]bool{}, cautions: map[string]caution{}, golden: map[record.GoldenRef]bool{},
 	}
 	services.Compile = c.compile
 	var errs config.Errors
@@ -154,6 +159,9 @@ func (c *checker) note(a *scorer.Assertion, written *config.Assertion) {
 	c.graded[name] = c.graded[name] && a.Graded()
 	if text := a.Caution(); text != "" {
 		c.cautions[name] = caution{text, c.cautions[name].judges || a.Judges()}
+	}
+	if use, ok := a.Golden(); ok && !written.Not {
+		c.golden[record.GoldenRef{Metric: name, File: filepath.ToSlash(use.File), Hash: use.Hash, Match: use.Match, PerSnapshot: use.PerSnapshot}] = true
 	}
 	c.code = c.code || scorer.NeedsCode(a.Kind().Name)
 	if len(a.Parts()) == 0 && a.NeedsTools() {
@@ -437,6 +445,15 @@ func (c *checker) bounded(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.graded[name]
+}
+
+// goldenRefs returns what golden assertions compare with, sorted.
+func (c *checker) goldenRefs() []record.GoldenRef {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(c.golden), func(a, b record.GoldenRef) int {
+		return cmp.Or(strings.Compare(a.Metric, b.Metric), strings.Compare(a.File, b.File), strings.Compare(a.Match, b.Match))
+	})
 }
 
 // open says that metrics may appear that no assertion names.

@@ -22,52 +22,75 @@ import (
 	"github.com/telltale-llm/telltale/internal/scorer"
 )
 
-// execute runs the plan into the journal and writes the results.
+// execute runs the plan into the journal and writes the results. A gate that draws more repeats while it is
+// undecided adds a journal for each further round.
 func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Journal) (f *Finished, err error) {
+	r := &rounds{began: time.Now()}
+	r.add(journal, s.plan.Repeats, s.plan.Planned())
 	open := true
 	defer func() {
 		if open {
-			err = errors.Join(err, journal.Close())
+			err = errors.Join(err, r.close())
 		}
 	}()
-	if s.o.Planned != nil {
-		s.o.Planned(s.plan.Planned(), journal.Done(), dir.path)
+	if err := s.resumeRounds(dir, r); err != nil {
+		return nil, err
 	}
 	opts, err := s.runnerOptions()
 	if err != nil {
-		if journal.Done() > 0 {
+		if r.done() > 0 {
 			return nil, err
 		}
 		open = false
-		return nil, errors.Join(err, journal.Close(), dir.undo())
+		return nil, errors.Join(err, r.close(), dir.undo())
 	}
-	out, err := runner.Run(ctx, s.plan, journal, opts)
-	if err != nil {
-		return nil, s.broken(dir, journal, err)
-	}
-	if opts.Cache != nil {
-		s.tidyCache(opts.Cache)
-	}
-	if out.Unreachable != nil {
-		if out.Done == 0 {
-			open = false
-			return nil, &CouldNotRun{errors.Join(fmt.Errorf("the provider gave no answer: %w", out.Unreachable), journal.Close(), dir.undo())}
+	for {
+		if s.o.Planned != nil {
+			s.o.Planned(r.total(), r.done(), dir.path)
 		}
-		return nil, &CouldNotRun{fmt.Errorf("given up after %d of %d samples: %w; --resume goes on with %s", out.Done, s.plan.Planned(), out.Unreachable, dir.path)}
+		out, err := r.run(ctx, s.plan, opts)
+		if err != nil {
+			return nil, s.broken(dir, r, err)
+		}
+		if opts.Cache != nil {
+			s.tidyCache(opts.Cache)
+		}
+		if out.Unreachable != nil {
+			if r.done() == 0 {
+				open = false
+				return nil, &CouldNotRun{errors.Join(fmt.Errorf("the provider gave no answer: %w", out.Unreachable), r.close(), dir.undo())}
+			}
+			return nil, &CouldNotRun{fmt.Errorf("given up after %d of %d samples: %w; --resume goes on with %s", r.done(), r.total(), out.Unreachable, dir.path)}
+		}
+		if out.Interrupted {
+			return nil, &Interrupted{Dir: dir.path, Done: r.done(), Total: r.total(), Stopped: out.Stopped}
+		}
+		var ruling gate.Ruling
+		if f, ruling, err = s.results(dir, r, out); err != nil {
+			return nil, s.broken(dir, r, err)
+		}
+		if ruling.Repeats == 0 || out.Stopped != "" {
+			break
+		}
+		if why := s.beyondBudget(r, ruling.Repeats); why != "" {
+			f.Run.Warnings = append(f.Run.Warnings, why)
+			break
+		}
+		if err := s.nextRound(dir, r, ruling.Look, ruling.Repeats); err != nil {
+			return nil, err
+		}
 	}
-	if out.Interrupted {
-		return nil, &Interrupted{Dir: dir.path, Done: out.Done, Total: s.plan.Planned(), Stopped: out.Stopped}
-	}
-	f, err = s.results(dir, journal, out)
-	if err != nil {
-		return nil, s.broken(dir, journal, err)
+	src := f.Source()
+	src.Outcomes = func() iter.Seq2[record.Sample, error] { return readOutcomes(dir.path) }
+	if err := report.WriteDir(dir.path, src); err != nil {
+		return nil, s.broken(dir, r, err)
 	}
 	open = false
-	if err := journal.Close(); err != nil {
+	if err := r.close(); err != nil {
 		return nil, &CouldNotRun{err}
 	}
 	if !f.Resumable {
-		if err := os.Remove(dir.file(journalFile)); err != nil {
+		if err := dir.removeRounds(); err != nil {
 			return nil, &CouldNotRun{err}
 		}
 	}
@@ -75,8 +98,8 @@ func (s *session) execute(ctx context.Context, dir *runDir, journal *runner.Jour
 }
 
 // broken says that the machinery failed and what is kept nevertheless.
-func (s *session) broken(dir *runDir, journal *runner.Journal, err error) error {
-	return &CouldNotRun{fmt.Errorf("%w; %d of %d samples are kept, and --resume goes on with %s", err, journal.Done(), s.plan.Planned(), dir.path)}
+func (s *session) broken(dir *runDir, r *rounds, err error) error {
+	return &CouldNotRun{fmt.Errorf("%w; %d of %d samples are kept, and --resume goes on with %s", err, r.done(), r.total(), dir.path)}
 }
 
 func (s *session) runnerOptions() (runner.Options, error) {
@@ -119,22 +142,24 @@ func (s *session) tidyCache(c *runner.Cache) {
 	}
 }
 
-// results turns the journal into samples.jsonl, metrics, the gate's decision and the reports. It also
-// counts the samples that may get an answer if they are tried again.
-func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outcome) (*Finished, error) {
+// results turns the journals into samples.jsonl, metrics and the gate's decision. It also counts the samples that
+// may get an answer if they are tried again.
+func (s *session) results(dir *runDir, r *rounds, out runner.Outcome) (*Finished, gate.Ruling, error) {
+	var none gate.Ruling
 	acc, err := metric.New(metric.Options{
 		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher,
 		Bounded: s.check.bounded, Signatures: s.check.signatureMap(), Tags: s.gateTags(),
 	})
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	served := newServed(s.plan)
 	collector := report.NewCollector()
 	again := 0
-	perCase := len(s.plan.Cells) * s.plan.Repeats
+	repeats := r.all()
+	perCase := len(s.plan.Cells) * repeats
 	err = writeFile(dir.file(samplesFile), func(w *bufio.Writer) error {
-		for j, err := range journaled(journal) {
+		for j, err := range journaled(r) {
 			if err != nil {
 				return err
 			}
@@ -148,7 +173,7 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 					return fmt.Errorf("sample %d: %w", j.index, err)
 				}
 			}
-			cell := j.index % perCase / s.plan.Repeats
+			cell := j.index % perCase / repeats
 			served.add(cell, sample)
 			collector.Add(sample)
 			if mayPass(sample.Error) {
@@ -161,24 +186,22 @@ func (s *session) results(dir *runDir, journal *runner.Journal, out runner.Outco
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
 	planned := make([]int, len(s.plan.Cells))
 	tags := make([]map[string]int, len(s.plan.Cells))
 	for i, c := range s.cells.list {
 		if at := s.cells.index[i]; at >= 0 {
-			planned[at], tags[at] = c.samples, c.tags
+			planned[at], tags[at] = r.scaled(c.samples), r.scaledTags(c.tags)
 		}
 	}
-	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: s.critical, Tags: tags})
+	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: r.scaled(s.critical), Tags: tags})
 	if err != nil {
-		return nil, err
+		return nil, none, err
 	}
-	run := s.newRun(journal, out, account, served.snapshots())
-	f := &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != "" || again > 0, Again: again, digest: collector.Digest()}
-	src := f.Source()
-	src.Outcomes = func() iter.Seq2[record.Sample, error] { return readOutcomes(dir.path) }
-	return f, report.WriteDir(dir.path, src)
+	run, ruling := s.newRun(dir, r, out, account, served.snapshots())
+	f := &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != "" || again > 0, Again: again, digest: collector.Digest(), lines: gateLines(s.suite)}
+	return f, ruling, nil
 }
 
 // entry is a finished sample of the journal.
@@ -188,11 +211,11 @@ type entry struct {
 	sample judged
 }
 
-// journaled yields the journal's samples in the order of the plan.
-func journaled(journal *runner.Journal) iter.Seq2[entry, error] {
+// journaled yields the samples of all rounds by case, cell and repeat.
+func journaled(r *rounds) iter.Seq2[entry, error] {
 	lines := func(yield func([]byte, error) bool) {
 		stopped := errors.New("stopped")
-		err := journal.Each(func(index int, line []byte) error {
+		err := runner.EachOf(r.journals, r.repeats, func(index int, line []byte) error {
 			// The index travels before the line, since the goroutines that decode see only bytes.
 			head := binary.AppendUvarint(nil, uint64(index))
 			if !yield(append(head, line...), nil) {
@@ -223,17 +246,18 @@ func mayPass(sampleError string) bool {
 	return (&record.Failure{Kind: record.FailureKind(kind)}).Retryable()
 }
 
-func (s *session) newRun(journal *runner.Journal, out runner.Outcome, account metric.Result, snaps []record.Snapshot) *record.Run {
+func (s *session) newRun(dir *runDir, r *rounds, out runner.Outcome, account metric.Result, snaps []record.Snapshot) (*record.Run, gate.Ruling) {
 	now := time.Now().UTC()
-	elapsed := journal.Elapsed().Seconds()
+	elapsed := r.elapsed().Seconds()
 	run := &record.Run{
-		ID: s.plan.ID, Telltale: Version, Seed: s.suite.Seed, Repeats: s.plan.Repeats,
+		ID: s.plan.ID, Telltale: Version, Seed: s.suite.Seed, Repeats: r.all(),
 		Suite:   record.SuiteRef{Path: s.suite.Path, Description: s.suite.Description, Tags: s.suite.Tags, Hash: s.suite.Hash},
 		Dataset: s.ref, Snapshots: snaps, Scorers: map[string]string{}, Summary: account.Summary, Metrics: account.Metrics,
-		Times: record.Times{Started: journal.Header.Started, Finished: now, Seconds: elapsed, Resumed: journal.Sittings},
+		Golden: s.check.goldenRefs(),
+		Times:  record.Times{Started: r.journals[0].Header.Started, Finished: now, Seconds: elapsed, Resumed: r.sittings()},
 	}
 	if elapsed > 0 {
-		run.Times.Throughput = float64(out.Done) / elapsed
+		run.Times.Throughput = float64(r.done()) / elapsed
 	}
 	run.Summary.Stopped = out.Stopped
 	problems := s.derive(&account)
@@ -249,14 +273,19 @@ func (s *session) newRun(journal *runner.Journal, out runner.Outcome, account me
 			facts.Snapshots = append(facts.Snapshots, gate.Snapshot{Label: snaps[i].Provider + " · " + snaps[i].Prompt, Metrics: m, Tags: account.SnapshotTags[i]})
 		}
 	}
-	run.Gate = gate.Decide(s.rules, facts)
-	run.Warnings = append(append(s.check.warnings(s.rules), account.Problems...), problems...)
+	facts.Regression = s.compareRun(run, dir.path)
+	ruling := gate.Decide(s.rules, facts)
+	run.Gate = ruling.Gate
+	if ruling.Look != nil {
+		run.Looks = append(slices.Clip(s.looks.Past), *ruling.Look)
+	}
+	run.Warnings = slices.Concat(run.Warnings, ruling.Warnings, s.check.warnings(s.rules), account.Problems, problems)
 	for _, sn := range snaps {
 		if len(sn.Fingerprints) > 1 {
 			run.Warnings = append(run.Warnings, fmt.Sprintf("%s was served by %d systems during the run (fingerprints %v): its answers may not be comparable", sn.Provider, len(sn.Fingerprints), sn.Fingerprints))
 		}
 	}
-	return run
+	return run, ruling
 }
 
 // derive adds the derived metrics wherever there are metrics. What is wrong with them is said once, of
@@ -285,6 +314,11 @@ func (s *session) gateTags() []string {
 	for _, r := range s.rules {
 		if r.Tag != "" && !slices.Contains(out, r.Tag) {
 			out = append(out, r.Tag)
+		}
+	}
+	for _, m := range s.margins {
+		if m.Tag != "" && !slices.Contains(out, m.Tag) {
+			out = append(out, m.Tag)
 		}
 	}
 	return out

@@ -26,10 +26,16 @@ func (s *session) checkMetrics() error {
 	if s.check.open() {
 		return nil
 	}
-	for _, c := range s.rules {
-		if !slices.ContainsFunc(names, func(m string) bool { return within(c.Metric, m) }) {
-			errs = append(errs, &config.Error{Pos: c.Pos, Problem: "the suite has no such metric", Want: "one of " + strings.Join(names, ", ")})
+	check := func(p config.Pos, metric string) {
+		if !slices.ContainsFunc(names, func(m string) bool { return within(metric, m) }) {
+			errs = append(errs, &config.Error{Pos: p, Problem: "the suite has no such metric", Want: "one of " + strings.Join(names, ", ")})
 		}
+	}
+	for _, c := range s.rules {
+		check(c.Pos, c.Metric)
+	}
+	for _, m := range s.margins {
+		check(m.Pos, m.Metric)
 	}
 	return errs.Err()
 }

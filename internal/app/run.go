@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/telltale-llm/telltale/internal/compare"
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/dataset"
 	"github.com/telltale-llm/telltale/internal/gate"
@@ -28,6 +29,9 @@ type RunOptions struct {
 	// Out is the directory of the results; empty makes one under .telltale/runs.
 	Out           string
 	Force, Resume bool
+	// Baseline is what the run is compared with, instead of the suite's: a stored baseline's name or a run's
+	// directory.
+	Baseline string
 	// Samples, Seed, Sample and Tags override the suite when set.
 	Samples int
 	Seed    *int64
@@ -45,9 +49,11 @@ type RunOptions struct {
 	// go:NAME. One that the suite has no use for is an error.
 	Providers map[string]runner.Provider
 	asked     *givenProviders
+	// planning says that nothing will be run, so that the baseline need not be there yet.
+	planning bool
 	// Notice is told of what a user should know, one sentence at a time.
 	Notice func(string)
-	// Planned is called once with the number of samples before the first is made.
+	// Planned is called with the number of samples before the first is made, and again when the gate draws more.
 	Planned  func(total, done int, dir string)
 	Progress func(runner.Progress)
 }
@@ -69,6 +75,8 @@ type Finished struct {
 	Again int
 	// digest is what the reports know of all samples; nil when the run was read from its directory.
 	digest *report.Digest
+	// lines are those of the suite's gate.
+	lines []gateLine
 }
 
 // Run executes a suite. Its error is *config.Error or config.Errors for the user's mistakes, with
@@ -97,6 +105,9 @@ func Run(ctx context.Context, o RunOptions) (f *Finished, err error) {
 		if run, err := dir.finished(); err == nil {
 			if run.ID != s.plan.ID {
 				return nil, &config.Error{Pos: config.Pos{Key: "--resume"}, Value: dir.path, Problem: "holds a finished run of another suite, dataset or configuration", Hint: "name another directory"}
+			}
+			if err := dir.removeRounds(); err != nil {
+				return nil, &CouldNotRun{err}
 			}
 			o.Notice("the run is finished already; nothing is left to do")
 			return &Finished{Run: run, Dir: dir.path}, nil
@@ -129,13 +140,21 @@ func once(notice func(string)) func(string) {
 
 // session is a loaded suite with everything open that running it needs.
 type session struct {
-	o        *RunOptions
-	suite    *config.Suite
-	rules    []gate.Rule
-	data     *dataset.Dataset
-	ref      record.DatasetRef
-	critical int // samples
-	cells    *cells
+	o       *RunOptions
+	suite   *config.Suite
+	rules   []gate.Rule
+	margins []gate.Margin
+	// looks is set when the gate draws more repeats while it is undecided.
+	looks *gate.Looks
+	// base is what the run is compared with, compared the metrics; nil stands for none and for all.
+	base     *compare.Side
+	compared []string
+	// criticalSeen has the names in gate.critical that a case has.
+	criticalSeen map[string]bool
+	data         *dataset.Dataset
+	ref          record.DatasetRef
+	critical     int // samples
+	cells        *cells
 	// remembers says that a prompt is shown the conversation of the cases before.
 	remembers bool
 	derived   *metric.Deriver
@@ -205,6 +224,7 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		// A cached answer has no time of its own.
 		s.timed = s.timed || rule.Metric == record.MetricLatency || rule.Metric == record.MetricTTFT
 	}
+	errs.Append(config.Pos{File: s.suite.Path, Key: "gate"}, s.parseRegression())
 	if len(s.suite.Prompts) == 0 {
 		errs = append(errs, &config.Error{Pos: config.Pos{File: s.suite.Path, Key: "prompts"}, Problem: "no prompt is left that can be sent", Want: "at least one that is no code"})
 	}
@@ -237,12 +257,19 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 			errs.Append(p.spec.Pos, err)
 		}
 	}
+	errs.Append(s.suite.Regression.BaselinePos, s.openBaseline())
 	if err := errs.Err(); err != nil {
 		return s, err
 	}
 	s.cells = newCells(s.suite, s.providers, prompts)
 	if err := s.scan(ctx, dir); err != nil {
 		return s, err
+	}
+	if err := s.checkCritical(); err != nil {
+		return s, err
+	}
+	if s.looks != nil && s.cells.uneven {
+		return s, &config.Error{Pos: s.suite.Regression.OnUndecidedPos, Value: "extend", Problem: "draws the same number of answers to each case, and a test has a repeat of its own", Want: "fail, warn, or no repeat in tests"}
 	}
 	if err := s.checkMetrics(); err != nil {
 		return s, err
@@ -251,7 +278,7 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		return s, err
 	}
 	s.makePlan()
-	return s, nil
+	return s, s.checkBaseline()
 }
 
 // override applies the command line to the suite.
@@ -303,6 +330,10 @@ func (s *session) scan(ctx context.Context, dir string) error {
 		if err != nil {
 			return err
 		}
+		if s.criticalSeen == nil {
+			s.criticalSeen = map[string]bool{}
+		}
+		s.namedCritical(c.ID, c.Tags, s.criticalSeen)
 		for _, prompt := range s.cells.promptsOf(c.Cells) {
 			if err := runner.CheckPrompt(s.cells.prompts[prompt], &c, row.Test.Pos); err != nil {
 				return err
@@ -374,6 +405,7 @@ func (s *session) caseWith(row dataset.Row, before map[string]any) (runner.Case,
 	if err := compares(&c, &merged, len(c.Cells), s.storesAny()); err != nil {
 		return c, err
 	}
+	c.Critical = c.Critical || s.namedCritical(c.ID, c.Tags, nil)
 	if err := s.addTurns(&c, &merged); err != nil {
 		return c, err
 	}
@@ -453,6 +485,9 @@ func (s *session) makePlan() {
 	s.parts = map[string]string{
 		"suite": s.suite.Hash, "dataset": s.ref.Hash, "snapshots": record.HashJSON(ids), "scorers": record.HashJSON(s.check.signatureList()),
 		"seed": fmt.Sprint(s.suite.Seed), "samples": fmt.Sprint(s.suite.Samples), "telltale version": Version,
+	}
+	if s.base != nil {
+		s.parts["baseline"] = cmp.Or(s.base.Baseline, s.base.Run.ID)
 	}
 	s.plan.ID = record.HashJSON(s.parts)
 }

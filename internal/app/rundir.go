@@ -32,7 +32,7 @@ type runDir struct {
 
 // ours are the files telltale writes into a run's directory.
 func ours() []string {
-	return []string{report.JSONFile, samplesFile, report.JUnitFile, report.MarkdownFile, report.HTMLFile, journalFile}
+	return append([]string{report.JSONFile, samplesFile, report.JUnitFile, report.MarkdownFile, report.HTMLFile, report.CommentFile, report.CodeQualityFile}, roundFiles()...)
 }
 
 func (d *runDir) file(name string) string { return filepath.Join(d.path, name) }

@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"os"
 	"path/filepath"
 
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/verdict"
@@ -62,7 +62,7 @@ func readSamples(dir string, decode func([]byte, *record.Sample) error) iter.Seq
 	return inOrder(fileLines(path), func(n int, line []byte) (record.Sample, error) {
 		var s record.Sample
 		if err := decode(line, &s); err != nil {
-			return s, fmt.Errorf("%s:%d: %w", path, n+1, err)
+			return s, &config.Error{Pos: config.Pos{File: path, Line: n + 1}, Problem: "not a sample", Want: "the file that telltale run wrote", Err: err}
 		}
 		return s, nil
 	})

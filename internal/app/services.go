@@ -58,7 +58,7 @@ func newServices(suite *config.Suite, dir string, o *RunOptions, most int) *serv
 
 // forScorers is the side that scorers see.
 func (v *services) forScorers() *scorer.Services {
-	return &scorer.Services{Model: v.model, Embedder: v.embedder, Moderator: v.moderator, AllowCode: v.o.AllowCode}
+	return &scorer.Services{Model: v.model, Embedder: v.embedder, Moderator: v.moderator, AllowCode: v.o.AllowCode, Golden: goldenFile(v.o.Suite)}
 }
 
 // The roles, by which promptfoo's mappings name a provider for each purpose.

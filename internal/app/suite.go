@@ -39,7 +39,11 @@ func LoadSuite(path string, o LoadOptions) (*config.Loaded, error) {
 	}
 	loaded, err := o.load(path, data)
 	if err == nil && len(o.Gate) > 0 {
-		loaded.Gate, err = givenGate(o.Gate)
+		loaded.Gate, loaded.Regression.Margins, err = givenGate(o.Gate)
+		if len(loaded.Regression.Margins) == 0 {
+			// The suite's baseline is that of its own margins, and may not be there yet.
+			loaded.Regression.Baseline = ""
+		}
 	}
 	return loaded, err
 }
@@ -62,21 +66,30 @@ func (o *LoadOptions) load(path string, data []byte) (*config.Loaded, error) {
 	return config.Load(path, data, opts)
 }
 
-// givenGate reads the checks of a command line, such as "pass_rate >= 0.9".
-func givenGate(checks []string) ([]config.Check, error) {
-	var out []config.Check
+// givenGate reads the checks of a command line, such as "pass_rate >= 0.9" and "accuracy margin 0.02".
+func givenGate(checks []string) (out []config.Check, margins []config.Margin, err error) {
 	for _, c := range checks {
 		pos := config.Pos{Key: "--gate"}
-		metric, expr, ok := strings.Cut(strings.TrimSpace(c), " ")
-		if i := strings.IndexAny(metric, "<>="); i > 0 {
-			metric, expr, ok = metric[:i], strings.TrimSpace(c)[i:], true
+		text := strings.TrimSpace(c)
+		end := strings.IndexAny(text, " <>=")
+		if tag := strings.Index(text, "[tag="); tag > 0 && tag < end {
+			end = 1 + strings.IndexByte(text, ']')
 		}
-		if !ok || metric == "" {
-			return nil, &config.Error{Pos: pos, Value: c, Problem: "not a check", Want: `a metric and a bound, such as "pass_rate >= 0.9"`}
+		if end <= 0 {
+			return nil, nil, &config.Error{Pos: pos, Value: c, Problem: "not a check", Want: `a metric and a bound or a margin, such as "pass_rate >= 0.9" or "accuracy margin 0.02"`}
 		}
-		out = append(out, config.Check{Pos: pos, Metric: metric, Expr: strings.TrimSpace(expr)})
+		metric, expr := text[:end], strings.TrimSpace(text[end:])
+		if amount, isMargin := strings.CutPrefix(expr, "margin "); isMargin {
+			m, err := config.GivenMargin(pos, metric, amount)
+			if err != nil {
+				return nil, nil, err
+			}
+			margins = append(margins, m)
+			continue
+		}
+		out = append(out, config.Check{Pos: pos, Metric: metric, Expr: expr})
 	}
-	return out, nil
+	return out, margins, nil
 }
 
 // cause drops the path and operation that the message names already.

@@ -49,6 +49,9 @@ func undemanding(t *runner.Turn, at config.Pos, vars map[string]any) *config.Err
 		if !ok {
 			continue
 		}
+		if _, golden := a.Golden(); golden {
+			return &config.Error{Pos: at.At("assert"), Value: a.Type(), Problem: "outputs are accepted of the last turn only", Want: "this assertion under the case's own assert"}
+		}
 		if a.Compares() {
 			return &config.Error{Pos: at.At("assert"), Value: a.Type(), Problem: "compares the last answers of a case, not those of a turn", Want: "this assertion under the case's own assert"}
 		}

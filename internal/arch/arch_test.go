@@ -22,15 +22,15 @@ const module = "github.com/telltale-llm/telltale/"
 // ranks gives each package its rank. Imports go to a lower rank only; a package and those in its own
 // folder are one family and may import each other as Go allows.
 var ranks = map[string]int{
-	"cmd/telltale": 5, "telltaletest": 5, "bench/conformance/promptfoo": 5,
+	"cmd/telltale": 5, "telltaletest": 5, "bench/conformance/promptfoo": 5, "bench/gate": 5,
 
 	"internal/app": 4,
 
-	"internal/runner": 3, "internal/report": 3, "internal/export": 3,
+	"internal/runner": 3, "internal/report": 3, "internal/export": 3, "internal/compare": 3,
 
-	"internal/provider": 2, "internal/dataset": 2, "internal/scorer": 2, "internal/gate": 2, "internal/metric": 2, "internal/sim": 2, "internal/embed": 2,
+	"internal/provider": 2, "internal/dataset": 2, "internal/scorer": 2, "internal/gate": 2, "internal/metric": 2, "internal/sim": 2, "internal/embed": 2, "internal/plan": 2, "internal/baseline": 2,
 
-	"internal/record": 1, "internal/lmeval": 1, "internal/oaieval": 1,
+	"internal/record": 1, "internal/lmeval": 1, "internal/oaieval": 1, "internal/golden": 1,
 
 	"internal/verdict": 0, "internal/stats": 0, "internal/config": 0, "internal/template": 0, "internal/worker": 0, "internal/redact": 0,
 

@@ -135,7 +135,7 @@ func (l *loader) decoder(file string) *decoder { return &decoder{file: file, par
 
 func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 	s := &Suite{
-		Path: path, Description: w.Description, Tags: w.Tags, Samples: 1, Groups: w.Groups, Gate: w.Gate,
+		Path: path, Description: w.Description, Tags: w.Tags, Samples: 1, Groups: w.Groups, Gate: w.Gate.checks, Regression: w.Gate.regression,
 		Derived: l.derived(w), Env: w.Env,
 	}
 	root := Pos{File: path}
@@ -493,8 +493,12 @@ func (l *loader) hash(s *Suite) string {
 	for _, m := range s.Derived {
 		derived = append(derived, []any{m.Name, m.Expr, m.Sums})
 	}
-	b, err := json.Marshal([]any{prompts, providers, gate, s.Samples, s.Groups, Contents(s.Default.Assert),
-		s.Default.Vars, s.Default.Threshold, s.Default.Prefix, s.Default.Suffix, s.Default.Extras(), derived})
+	content := []any{prompts, providers, gate, s.Samples, s.Groups, Contents(s.Default.Assert),
+		s.Default.Vars, s.Default.Threshold, s.Default.Prefix, s.Default.Suffix, s.Default.Extras(), derived}
+	if more := s.regressionContent(); len(more) > 0 {
+		content = append(content, more)
+	}
+	b, err := json.Marshal(content)
 	if err != nil {
 		l.errs = append(l.errs, &Error{Pos: Pos{File: s.Path}, Problem: "the suite cannot be hashed", Err: err})
 		return ""

@@ -237,7 +237,7 @@ func ParseDuration(s string) (time.Duration, error) {
 // unknownKey reports key with the nearest known names as a hint.
 func unknownKey(p Pos, key string, known []string) *Error {
 	e := &Error{Pos: p, Problem: fmt.Sprintf("unknown key %q", key)}
-	if best := nearest(key, known); best != "" {
+	if best := Nearest(key, known); best != "" {
 		e.Hint = fmt.Sprintf("did you mean %q?", best)
 	} else if len(known) > 0 {
 		e.Want = "one of " + strings.Join(known, ", ")
@@ -245,8 +245,8 @@ func unknownKey(p Pos, key string, known []string) *Error {
 	return e
 }
 
-// nearest returns the known name within an edit distance of a third of key's length, or "".
-func nearest(key string, known []string) string {
+// Nearest returns the known name within an edit distance of a third of key's length, or "".
+func Nearest(key string, known []string) string {
 	best, bestD := "", len(key)/3+1
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(key), strings.ToLower(k)); d < bestD || d == bestD && best == "" && d <= 2 {

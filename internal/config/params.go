@@ -119,7 +119,7 @@ func (ps *params) unusedVars() Errors {
 	var errs Errors
 	for _, name := range names {
 		e := &Error{Pos: Pos{Key: "--var " + name}, Problem: "the suite has no such parameter"}
-		if best := nearest(name, known); best != "" {
+		if best := Nearest(name, known); best != "" {
 			e.Hint = fmt.Sprintf("did you mean %q?", best)
 		} else if len(known) > 0 {
 			e.Want = "one of " + strings.Join(known, ", ")

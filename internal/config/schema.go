@@ -152,7 +152,7 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 		return anyOf(m.text(), m.texts(), m.filter())
 	case reflect.TypeFor[wireVars]():
 		return anyOf(m.text(), m.texts(), mappingOf(nil))
-	case reflect.TypeFor[atText]():
+	case reflect.TypeFor[atText](), reflect.TypeFor[wireText]():
 		return m.text()
 	case reflect.TypeFor[wireParts]():
 		return anyOf(listOf(m.assertion()), m.reference())
@@ -164,7 +164,7 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 		one := anyOf(m.text(), m.define("scenario", m.scenario))
 		return anyOf(one, listOf(one))
 	case reflect.TypeFor[wireGate]():
-		return mappingOf(anyOf(bound(), listOf(bound())))
+		return m.gate()
 	case reflect.TypeFor[wirePrompts]():
 		one := m.define("prompt", m.prompt)
 		var keys []any
@@ -191,6 +191,8 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 			p.AnyOf[0].Minimum, p.AnyOf[0].ExclusiveMinimum = "", "0"
 		}
 		return s
+	case reflect.TypeFor[wireNamed]():
+		return anyOf(m.text(), m.texts())
 	case reflect.TypeFor[wireEvaluate](), reflect.TypeFor[wireOptions](), reflect.TypeFor[wireExamplePair](), reflect.TypeFor[wireCommand]():
 		return m.object(t)
 	case reflect.TypeFor[wireLink]():
@@ -226,8 +228,19 @@ func (m *schemaMaker) scenario() *jsonschema.Schema {
 	return s
 }
 
-func bound() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Description: `A bound such as ">= 0.95", "low >= 90%" or "p95 <= 2s"; see docs/gate.md`}
+// gate has the reserved keys, and metrics with bounds, margins or lists of them.
+func (m *schemaMaker) gate() *jsonschema.Schema {
+	amount := anyOf(&jsonschema.Schema{Type: "number", Minimum: "0"}, &jsonschema.Schema{Type: "string"})
+	margin := m.define("margin", func() *jsonschema.Schema {
+		s := m.object(reflect.TypeFor[wireMargin]())
+		set(s, "margin", amount)
+		return s
+	})
+	one := anyOf(&jsonschema.Schema{Type: "string", Description: `A bound such as ">= 0.95", "low >= 90%" or "p95 <= 2s"; see docs/gate.md`}, margin)
+	s := m.object(reflect.TypeFor[wireRegression]())
+	set(s, "on_undecided", &jsonschema.Schema{Type: "string", Enum: []any{"fail", "warn", "extend"}})
+	s.AdditionalProperties = anyOf(one, listOf(one))
+	return s
 }
 
 // filter is the mapping that a filter may be.

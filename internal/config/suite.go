@@ -22,11 +22,13 @@ type Suite struct {
 	Seed    int64
 	// Groups names the variable or metadata key by which cases are clustered; empty means that
 	// only a case's own group counts.
-	Groups   string
-	Gate     []Check
-	Derived  []Derived
-	Budget   Budget
-	Evaluate Evaluate
+	Groups string
+	Gate   []Check
+	// Regression is what the gate asks of the difference from a baseline.
+	Regression Regression
+	Derived    []Derived
+	Budget     Budget
+	Evaluate   Evaluate
 	// Env holds variables that the suite sets for templates and providers, before those of the
 	// environment. Values may be secrets: they are not part of the hash or of any result.
 	Env map[string]string
@@ -360,6 +362,55 @@ type Check struct {
 	Pos    Pos
 	Metric string // such as pass_rate or ifeval.prompt_strict
 	Expr   string // such as ">= 0.95", "low >= 0.9", "p95 <= 2s"
+}
+
+// Regression is how a run is compared with a baseline, and what the comparison must show. The keys stand
+// beside the checks under gate.
+type Regression struct {
+	// Baseline is the name of a stored baseline or a run's directory; empty means none.
+	Baseline    string
+	BaselinePos Pos
+	Margins     []Margin
+	// Alpha is the chance of failing an unchanged system; 0 means DefaultAlpha.
+	Alpha float64
+	// Power is that of the planned effect; 0 means DefaultPower.
+	Power float64
+	// Correction over the margins: holm (also when empty), bonferroni or none.
+	Correction string
+	// OnUndecided is what a verdict of "underpowered" does: empty leaves it undecided (exit code 3), fail
+	// makes it a failure, warn lets the run pass with a warning, extend draws more repeats.
+	OnUndecided    string
+	OnUndecidedPos Pos
+	// MaxSamples bounds the repeats of a case that extend may reach; 0 means four times the suite's.
+	MaxSamples int
+	// Critical names cases that must pass besides those that say so themselves: ids, or tag=NAME.
+	Critical []Named
+}
+
+// The defaults of Regression.
+const (
+	DefaultAlpha = 0.05
+	DefaultPower = 0.8
+)
+
+// Margin is how much worse than the baseline a metric may be.
+type Margin struct {
+	Pos    Pos
+	Metric string // with [tag=NAME] for the cases that have a tag
+	// Margin is at least 0, in the metric's own unit, or a share of the baseline's value when Relative.
+	Margin   float64
+	Relative bool
+	// Unit the margin was written in: %, s, usd or empty, as in a check.
+	Unit string
+	// Better is higher or lower; empty takes what is known of the metric.
+	Better string
+	Text   string // as written
+}
+
+// Named is a text with its place.
+type Named struct {
+	Pos  Pos
+	Name string
 }
 
 // Derived is a metric computed from the run's other metrics.

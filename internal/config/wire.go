@@ -23,7 +23,7 @@ type wireSuite struct {
 	Samples     *int          `json:"samples,omitempty" jsonschema:"minimum=1,description=Answers drawn per case (repeats)"`
 	Seed        *int64        `json:"seed,omitempty" jsonschema:"description=Seed from which each sample's own seed is derived"`
 	Groups      string        `json:"groups,omitempty" jsonschema:"description=Variable or metadata key by which cases are clustered for standard errors"`
-	Gate        wireGate      `json:"gate,omitempty" jsonschema:"description=Metric to bound such as pass_rate: '>= 0.95'. All must hold"`
+	Gate        wireGate      `json:"gate,omitempty" jsonschema:"description=Metric to bound such as pass_rate: '>= 0.95' or to a margin such as {margin: 0.02}. All must hold. And how a run is compared with a baseline"`
 	Budget      *wireBudget   `json:"budget,omitempty" jsonschema:"description=Where a run stops cleanly"`
 	Evaluate    *wireEvaluate `json:"evaluateOptions,omitempty" jsonschema:"description=promptfoo's run options"`
 	Derived     wireDerived   `json:"derived,omitempty" jsonschema:"description=Metrics computed from others: a name and a CEL expression over their means"`
@@ -362,32 +362,6 @@ func (v *wireFilter) decodeNode(d *decoder, n ast.Node, p Pos) {
 	var list wireStrings
 	list.decodeNode(d, n, p)
 	v.Tags = list
-}
-
-// wireGate keeps the order in which its checks were written.
-type wireGate []Check
-
-func (v *wireGate) decodeNode(d *decoder, n ast.Node, p Pos) {
-	fs, ok := d.fields(n, p)
-	if !ok {
-		d.fail(d.pos(n, p), d.show(n), "not a mapping", `a mapping of metrics to bounds, such as pass_rate: ">= 0.95"`)
-		return
-	}
-	for _, f := range fs {
-		items := []ast.Node{f.value}
-		if list, isList := d.resolve(f.value).(*ast.SequenceNode); isList {
-			items = list.Values
-		}
-		for _, item := range items {
-			at := d.pos(item, f.pos)
-			s, _, _, ok := d.text(item, at)
-			if !ok {
-				d.fail(at, d.show(item), "not a bound", `a bound such as ">= 0.95" or "p95 <= 2s"`)
-				continue
-			}
-			*v = append(*v, Check{Pos: at, Metric: f.key, Expr: s})
-		}
-	}
 }
 
 // wirePrompts, wireProviders and wireTests keep the nodes: they are read once references can be.

@@ -28,6 +28,20 @@ type Facts struct {
 	// Snapshots has the metrics of each snapshot when the run has several; every rule must then
 	// hold for each of them.
 	Snapshots []Snapshot
+	// Regression is what is asked of the comparison with a baseline; nil when nothing is.
+	Regression *Regression
+}
+
+// Ruling is the decision on a run with what follows from it.
+type Ruling struct {
+	record.Gate
+	// Warnings are what was let through without enough evidence.
+	Warnings []string
+	// Look is the account of this decision when it is one of several; nil otherwise.
+	Look *record.Look
+	// Repeats is the number of answers per case that would tell more, when the gate is to draw them: all that
+	// stands between the run and a pass is too little evidence. 0 when the decision stands.
+	Repeats int
 }
 
 // Snapshot is the part of a run that one snapshot answered.
@@ -39,10 +53,13 @@ type Snapshot struct {
 
 // Decide checks a run. Without rules every sample must pass. Whatever the rules say, a critical
 // case that failed fails the run, one that is not proven leaves it undecided, and a run in which
-// no sample got a verdict is an error. The parts are merged by verdict.Combine.
-func Decide(rules []Rule, f Facts) record.Gate {
+// no sample got a verdict is an error. The parts are merged by verdict.Combine. A gate that has margins alone does
+// not ask every sample to pass.
+func Decide(rules []Rule, f Facts) Ruling {
 	var checks []verdict.Decision
-	if len(rules) == 0 {
+	reg := f.Regression
+	margins := reg != nil && len(reg.Margins) > 0
+	if len(rules) == 0 && !margins {
 		checks = append(checks, everySample(f.Summary))
 	}
 	scopes := f.scopes()
@@ -54,18 +71,57 @@ func Decide(rules []Rule, f Facts) record.Gate {
 			checks = append(checks, scopes[i].decide(r))
 		}
 	}
-	if len(rules) > 0 && allErrors(f.Summary) {
+	var out Ruling
+	if margins {
+		var decided []verdict.Decision
+		decided, out.Look = reg.decide(&f, func(label string) *Rule {
+			for i := range scopes {
+				if scopes[i].label == label || len(scopes) == 1 {
+					return scopes[i].accepted
+				}
+			}
+			return nil
+		})
+		checks = append(checks, decided...)
+	}
+	if (len(rules) > 0 || margins) && allErrors(f.Summary) {
 		checks = append(checks, verdict.Decision{Verdict: verdict.Error,
 			Metric: record.MetricErrorRate, Value: number(1), Reason: noAnswer(f.Summary)})
 	}
 	if d, found := critical(f.Summary); found {
 		checks = append(checks, d)
 	}
-	g := record.Gate{Decision: verdict.Combine(checks), Checks: checks}
-	if g.Verdict == verdict.Pass && len(checks) > 1 {
-		g.Reason = fmt.Sprintf("all %d checks passed; %s", len(checks), g.Reason)
+	out.Gate = record.Gate{Decision: verdict.Combine(checks), Checks: checks}
+	if out.Verdict == verdict.Pass && len(checks) > 1 {
+		out.Reason = fmt.Sprintf("all %d checks passed; %s", len(checks), out.Reason)
 	}
-	return g
+	if out.Look != nil {
+		out.Look.Verdict = out.Verdict
+	}
+	out.follow(reg)
+	return out
+}
+
+// follow draws the consequences of what was underpowered.
+func (r *Ruling) follow(reg *Regression) {
+	if reg == nil {
+		return
+	}
+	more := false
+	for _, d := range r.Checks {
+		switch {
+		case d.Verdict == verdict.Pass && d.Outcome == Underpowered:
+			r.Warnings = append(r.Warnings, "the gate let pass what it could not tell: "+d.Reason)
+		case d.Verdict == verdict.Pass:
+		case d.Outcome == Underpowered:
+			more = reg.OnUndecided == onExtend
+		default:
+			return // nothing that more repeats would change
+		}
+	}
+	if next, ok := reg.Looks.Next(); ok && more {
+		r.Repeats = next
+	}
 }
 
 // scope is the run or one snapshot of it, as the rules see it.

@@ -37,50 +37,70 @@ var builtins = [builtinCount]struct {
 
 const builtinVersion = "|v1"
 
-// builtins adds what every sample contributes.
-func (a *Aggregator) builtins(sc *scope, c cluster, s *record.Sample, v verdict.Verdict) {
-	sc.samples++
+// state says what became of an observation that every sample should give.
+type state uint8
+
+const (
+	unasked state = iota // it does not concern this sample
+	missing
+	observed
+)
+
+// given is one of the numbers that every sample contributes.
+type given struct {
+	state state
+	x     float64
+}
+
+// builtinsOf returns what every sample contributes.
+func builtinsOf(s *record.Sample, v verdict.Verdict) (out [builtinCount]given) {
 	switch v {
 	case verdict.Pass:
-		sc.take(passRate, c, 1)
+		out[passRate] = given{observed, 1}
 	case verdict.Fail:
-		sc.take(passRate, c, 0)
+		out[passRate] = given{observed, 0}
 	default:
-		sc.builtin[passRate].missing++
+		out[passRate].state = missing
 	}
+	out[errorRate].state = observed
 	if v == verdict.Error {
-		sc.take(errorRate, c, 1)
-	} else {
-		sc.take(errorRate, c, 0)
+		out[errorRate].x = 1
 	}
-	sc.takeOrMiss(score, c, s.Score)
+	out[score] = pointed(s.Score)
 	if !s.Cached {
-		sc.takeOrMiss(latency, c, s.Latency)
-		sc.takeOrMiss(ttft, c, s.TTFT)
+		out[latency], out[ttft] = pointed(s.Latency), pointed(s.TTFT)
 	}
-	sc.takeOrMiss(cost, c, s.Cost)
+	out[cost] = pointed(s.Cost)
 	// All zero means that the provider did not report usage; an empty answer has zero completion
 	// tokens all the same.
 	u := s.Usage
 	if u == nil || u.Prompt == 0 && u.Completion == 0 {
-		sc.builtin[tokensPrompt].missing++
-		sc.builtin[tokensCompletion].missing++
-		return
+		out[tokensPrompt].state, out[tokensCompletion].state = missing, missing
+		return out
 	}
-	sc.take(tokensPrompt, c, float64(u.Prompt))
-	sc.take(tokensCompletion, c, float64(u.Completion))
+	out[tokensPrompt] = given{observed, float64(u.Prompt)}
+	out[tokensCompletion] = given{observed, float64(u.Completion)}
+	return out
 }
 
-func (sc *scope) take(id int, c cluster, x float64) {
-	sc.builtin[id].value(c, x, builtinUnitOf[id])
-}
-
-func (sc *scope) takeOrMiss(id int, c cluster, p *float64) {
+func pointed(p *float64) given {
 	if x, ok := number(p); ok {
-		sc.take(id, c, x)
-		return
+		return given{observed, x}
 	}
-	sc.builtin[id].missing++
+	return given{state: missing}
+}
+
+// builtins adds what every sample contributes.
+func (sc *scope) builtins(c cluster, all *[builtinCount]given) {
+	sc.samples++
+	for i := range all {
+		switch all[i].state {
+		case observed:
+			sc.builtin[i].value(c, all[i].x, builtinUnitOf[i])
+		case missing:
+			sc.builtin[i].missing++
+		}
+	}
 }
 
 // builtinUnitOf spares a map look-up for every sample.

@@ -101,8 +101,9 @@ type Aggregator struct {
 	whole   *scope // nil for a single snapshot, whose scope then is the whole
 	parts   []*scope
 	tags    map[string]*slice
-	// at holds the scopes of the sample at hand.
-	at []*scope
+	// at holds the scopes of the sample at hand, cluster is the one it belongs to.
+	at      []*scope
+	cluster cluster
 
 	seq      int // samples seen
 	caseID   string
@@ -173,9 +174,11 @@ func (a *Aggregator) Add(o Observation) error {
 	v := Verdict(s)
 	a.summary.add(s, v)
 	a.enter(o.Snapshot, s.Tags)
-	a.eachScope(func(sc *scope) { a.builtins(sc, c, s, v) })
+	all := builtinsOf(s, v)
+	a.eachScope(func(sc *scope) { sc.builtins(c, &all) })
+	a.cluster = c
 	for i := range s.Scores {
-		if err := a.score(c, &s.Scores[i]); err != nil {
+		if err := visit(&s.Scores[i], a); err != nil {
 			return err
 		}
 	}
@@ -196,59 +199,25 @@ func (a *Aggregator) eachScope(f func(*scope)) {
 	}
 }
 
-// setType is the type of a score whose parts are scores in their own right.
-const setType = "assert-set"
-
-// score adds one score's measures, or counts what it did not give as missing.
-func (a *Aggregator) score(c cluster, s *record.Score) error {
-	if strings.TrimPrefix(s.Type, "not-") == setType {
-		for i := range s.Scores {
-			if err := a.score(c, &s.Scores[i]); err != nil {
-				return err
-			}
-		}
-	}
-	if err := a.judging(c, s); err != nil {
-		return err
-	}
+// none counts what a score did not give as missing.
+func (a *Aggregator) none(s *record.Score) error {
 	owner, err := a.owner(s.Name)
 	if err != nil {
 		return err
 	}
-	if s.Error != "" || s.Value == nil && len(s.Measures) == 0 {
-		if s.Error == "" {
-			a.problems.add(s.Name, "scores had neither a value nor an error", "case "+a.caseID)
-		}
-		a.eachScope(func(sc *scope) { sc.miss(owner, 1) })
-		return nil
+	if s.Error == "" {
+		a.problems.add(s.Name, "scores had neither a value nor an error", "case "+a.caseID)
 	}
-	if len(s.Measures) == 0 {
-		return a.measure(c, owner, &record.Measure{Metric: s.Name, Value: *s.Value})
-	}
-	for i := range s.Measures {
-		if err := a.measure(c, owner, &s.Measures[i]); err != nil {
-			return err
-		}
-	}
+	a.eachScope(func(sc *scope) { sc.miss(owner, 1) })
 	return nil
 }
 
-// invalidSuffix makes the name of the share of a judge's answers that were no verdict.
-const invalidSuffix = ".invalid"
-
-// judging adds a judge's answers, also those of a score that became an error.
-func (a *Aggregator) judging(c cluster, s *record.Score) error {
-	if s.Judge == nil || s.Judge.Calls <= 0 {
-		return nil
-	}
-	owner, err := a.owner(s.Name + invalidSuffix)
+// measure adds what a score gives to a metric.
+func (a *Aggregator) measure(score string, m *record.Measure) error {
+	owner, err := a.owner(score)
 	if err != nil {
 		return err
 	}
-	return a.measure(c, owner, &record.Measure{Metric: s.Name + invalidSuffix, Kind: kindRatio, Value: float64(s.Judge.Invalid), Weight: float64(s.Judge.Calls)})
-}
-
-func (a *Aggregator) measure(c cluster, owner int, m *record.Measure) error {
 	id, err := a.define(m, owner)
 	if err != nil {
 		return err
@@ -256,7 +225,7 @@ func (a *Aggregator) measure(c cluster, owner int, m *record.Measure) error {
 	d := &a.defs[id]
 	why := d.accept(m)
 	for _, sc := range a.at {
-		a.addTo(sc, id, c, m, &why)
+		a.addTo(sc, id, a.cluster, m, &why)
 	}
 	if why != "" {
 		a.problems.add(d.name, why, "case "+a.caseID)
@@ -344,12 +313,8 @@ func (a *Aggregator) define(m *record.Measure, owner int) (int, error) {
 			return 0, tooMany(m.Metric, "metric")
 		}
 		id = len(a.defs)
-		kind := m.Kind
-		if kind == "" {
-			kind = kindMean
-		}
 		a.names[m.Metric] = id
-		a.defs = append(a.defs, definition{name: published(m.Metric), key: m.Metric, kind: kind, unit: m.Unit})
+		a.defs = append(a.defs, define(m))
 	}
 	d := &a.defs[id]
 	for _, o := range d.owners {

@@ -37,6 +37,9 @@ type Info struct {
 	// MaxConcurrency is how many requests the provider works on at a time; what is above it only
 	// waits. 0 means as many as it is given.
 	MaxConcurrency int
+	// Quote says what a call that uses these tokens would cost in US dollars, nil when it is not known. It is
+	// itself nil where no call has a price.
+	Quote func(record.Usage) *float64 `json:"-"`
 	// Warnings are for the user: nothing is wrong yet, but should be known.
 	Warnings []string
 }

@@ -235,3 +235,12 @@ func HashBytes(b []byte) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:8])
 }
+
+// HashVars is the hash by which the input of a case is told from another: HashJSON of its variables. Samples as they
+// are read from a run's directory and lines of a baseline agree on it.
+func HashVars(vars map[string]any) string {
+	if vars == nil {
+		vars = map[string]any{}
+	}
+	return HashJSON(vars)
+}

@@ -23,10 +23,16 @@ type Run struct {
 	// BySnapshot holds the metrics of each snapshot by its id, when the run has more than one.
 	BySnapshot map[string]map[string]Metric `json:"by_snapshot,omitempty"`
 	// ByTag holds the metrics of the samples whose case has a tag, at most 100 tags, over all snapshots.
-	ByTag    map[string]map[string]Metric `json:"by_tag,omitempty"`
-	Gate     Gate                         `json:"gate"`
-	Warnings []string                     `json:"warnings,omitempty"`
-	Times    Times                        `json:"times"`
+	ByTag map[string]map[string]Metric `json:"by_tag,omitempty"`
+	Gate  Gate                         `json:"gate"`
+	// Golden are the files of accepted outputs that answers were compared with, by metric and file.
+	Golden []GoldenRef `json:"golden,omitempty"`
+	// Comparison is with the gate's baseline; nil when it has none.
+	Comparison *Comparison `json:"comparison,omitempty"`
+	// Looks are the decisions of a gate that draws more repeats while it is undecided, in their order.
+	Looks    []Look   `json:"looks,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+	Times    Times    `json:"times"`
 }
 
 // SuiteRef names the suite file and the hash of its resolved content.
@@ -43,6 +49,17 @@ type DatasetRef struct {
 	Hash  string `json:"hash"`
 	Rows  int    `json:"rows"`
 	Cases int    `json:"cases"`
+}
+
+// GoldenRef says what the golden assertions of a metric compared with.
+type GoldenRef struct {
+	Metric string `json:"metric"`
+	// File is the path as seen from where the run was made, as SuiteRef.Path is; Hash that of what it held.
+	File  string `json:"file"`
+	Hash  string `json:"hash"`
+	Match string `json:"match"` // exact, normalized, semantic, judged
+	// PerSnapshot says that outputs are accepted of one provider and prompt, not of the case alone.
+	PerSnapshot bool `json:"per_snapshot,omitempty"`
 }
 
 // Summary counts samples by verdict and totals what they used.

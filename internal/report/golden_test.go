@@ -140,21 +140,27 @@ func TestGolden(t *testing.T) {
 				m := dataBlock.FindStringSubmatch(s)
 				return m[1] + "\n" + unpacked(t, m[2])
 			})
-			path := filepath.Join("testdata", s.name+"."+format)
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o666); err != nil {
-					t.Fatal(err)
-				}
-				continue
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("%s differs from what is written now; look, then run with -update\n%s", path, firstDifference(string(want), got))
-			}
+			golden(t, s.name+"."+format, []byte(got))
 		}
+	}
+}
+
+// golden compares what is written now with a file of testdata.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs from what is written now; look, then run with -update\n%s", path, firstDifference(string(want), string(got)))
 	}
 }
 

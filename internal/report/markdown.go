@@ -25,7 +25,13 @@ func Markdown(w io.Writer, src Source) error {
 	if err != nil {
 		return err
 	}
-	m := &markdown{run: src.Run, d: src.Digest}
+	m := &markdown{run: src.Run, d: src.Digest, most: mdFailures}
+	m.whole(src)
+	_, err = io.WriteString(w, m.b.String())
+	return err
+}
+
+func (m *markdown) whole(src Source) {
 	m.head(src)
 	m.gate()
 	m.metrics()
@@ -33,14 +39,14 @@ func Markdown(w io.Writer, src Source) error {
 	m.failures()
 	m.errors()
 	m.provenance()
-	_, err = io.WriteString(w, m.b.String())
-	return err
 }
 
 type markdown struct {
 	b   strings.Builder
 	run *record.Run
 	d   *Digest
+	// most is how many failures are listed.
+	most int
 }
 
 func (m *markdown) line(format string, args ...any) {
@@ -211,7 +217,7 @@ func (m *markdown) parts() {
 }
 
 func (m *markdown) failures() {
-	rows := m.d.shown(mdFailures)
+	rows := m.d.shown(m.most)
 	bad := m.d.all.Failed + m.d.all.Errored + m.d.all.Undecided
 	if len(rows) == 0 {
 		return

@@ -40,14 +40,8 @@ func Terminal(w io.Writer, src Source, opts TerminalOptions) error {
 	if err != nil {
 		return err
 	}
-	if opts.Width == 0 {
-		opts.Width = 80
-	}
-	opts.Width = min(max(opts.Width, 50), 200)
-	if opts.Failures == 0 {
-		opts.Failures = 5
-	}
-	t := &terminal{TerminalOptions: opts, run: src.Run, d: src.Digest}
+	t := newTerminal(opts)
+	t.run, t.d = src.Run, src.Digest
 	t.head(src)
 	t.gate()
 	t.metrics()
@@ -56,11 +50,28 @@ func Terminal(w io.Writer, src Source, opts TerminalOptions) error {
 	t.errors()
 	t.usage()
 	t.verdictLine()
+	return t.flush(w)
+}
+
+// newTerminal returns an empty page with opts made whole.
+func newTerminal(opts TerminalOptions) *terminal {
+	if opts.Width == 0 {
+		opts.Width = 80
+	}
+	opts.Width = min(max(opts.Width, 50), 200)
+	if opts.Failures == 0 {
+		opts.Failures = 5
+	}
+	return &terminal{TerminalOptions: opts}
+}
+
+// flush writes what has been put together.
+func (t *terminal) flush(w io.Writer) error {
 	out := t.b.String()
-	if opts.ASCII {
+	if t.ASCII {
 		out = asciiSigns.Replace(out)
 	}
-	_, err = io.WriteString(w, out)
+	_, err := io.WriteString(w, out)
 	return err
 }
 
@@ -145,6 +156,9 @@ func (t *terminal) section(title string) {
 
 // wrap writes s on as many lines as needed, each with the indent.
 func (t *terminal) wrap(indent, s string, styles ...style) {
+	if t.ASCII {
+		s = asciiSigns.Replace(s)
+	}
 	room := t.Width - len(indent)
 	line := ""
 	words := strings.Fields(s)

@@ -220,9 +220,17 @@ func decidingValue(run *record.Run, d verdict.Decision) string {
 	if m := wanted.FindStringSubmatch(d.Want); m != nil && (m[1] == "n" || m[1] == "count" && *d.Value == math.Trunc(*d.Value)) {
 		return number(*d.Value)
 	}
-	m, ok := run.Metrics[d.Metric]
-	row := newMetricRow(d.Metric, m, nil)
-	share := ok && row.share || !ok && (d.Metric == record.MetricPassRate || d.Metric == record.MetricErrorRate)
+	name, _, _ := strings.Cut(d.Metric, "[tag=")
+	m, ok := run.Metrics[name]
+	row := newMetricRow(name, m, nil)
+	share := ok && row.share || !ok && (name == record.MetricPassRate || name == record.MetricErrorRate)
+	if d.Outcome != "" { // the worst difference from the baseline that the data leave open
+		worst := "at worst " + signed(*d.Value, row.Unit, share)
+		if share {
+			worst += " pp"
+		}
+		return worst
+	}
 	return quantity(d.Value, row.Unit, share && within01(d.Value))
 }
 

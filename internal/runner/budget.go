@@ -39,6 +39,17 @@ type Spent struct {
 	Tokens  int64
 }
 
+func (s Spent) plus(o Spent) Spent {
+	return Spent{s.Samples + o.Samples, s.Cost + o.Cost, s.Tokens + o.Tokens}
+}
+
+// spent is what all samples so far have used.
+func (m *meter) spent() Spent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return Spent{m.finished, m.cost, int64(m.tokens)}
+}
+
 // metered says whether money or tokens are bounded.
 func (m *meter) metered() bool { return m.budget.Cost > 0 || m.budget.Tokens > 0 }
 

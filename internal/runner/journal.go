@@ -24,6 +24,8 @@ type Header struct {
 	Parts   map[string]string `json:"parts"` // what ID is the hash of, by name
 	Total   int               `json:"total"`
 	Started time.Time         `json:"started"`
+	// Looks are the decisions before the samples of this journal, when it holds further repeats of a run.
+	Looks []record.Look `json:"looks,omitempty"`
 }
 
 const journalVersion = 1
@@ -54,6 +56,7 @@ type Journal struct {
 	done     int
 	spent    Spent
 	opened   time.Time
+	rested   time.Duration // time spent in this sitting, once it rests
 
 	stop   chan struct{} // ends the goroutine that flushes
 	synced sync.WaitGroup
@@ -419,7 +422,22 @@ func (j *Journal) Flush() error {
 
 // Elapsed is the time spent in all sittings, this one included.
 func (j *Journal) Elapsed() time.Duration {
-	return time.Duration(j.Seconds*float64(time.Second)) + time.Since(j.opened)
+	return time.Duration(j.Seconds*float64(time.Second)) + j.sitting()
+}
+
+// sitting is the time spent in this sitting.
+func (j *Journal) sitting() time.Duration {
+	if j.rested > 0 {
+		return j.rested
+	}
+	return time.Since(j.opened)
+}
+
+// Rest says that no more samples come in this sitting, though the journal stays open to be read.
+func (j *Journal) Rest() {
+	if j.rested == 0 {
+		j.rested = max(time.Since(j.opened), 1)
+	}
 }
 
 // Close notes the time spent, if a sample was made in it, and closes the file and its lock.
@@ -430,7 +448,7 @@ func (j *Journal) Close() error {
 	defer j.mu.Unlock()
 	var err error
 	if j.wrote {
-		err = j.note(sittingNote{Seconds: time.Since(j.opened).Seconds()})
+		err = j.note(sittingNote{Seconds: j.sitting().Seconds()})
 	}
 	return errors.Join(err, j.file.Close())
 }
@@ -439,17 +457,46 @@ func (j *Journal) Close() error {
 // line end, valid until f returns.
 func (j *Journal) Each(f func(index int, line []byte) error) error {
 	var buf []byte
-	for i, at := range j.offsets {
-		if at == 0 {
-			continue
-		}
-		line, err := j.line(at-1, &buf)
-		if err != nil {
-			return fmt.Errorf("journal: sample %d: %w", i, err)
-		}
-		_, body, _ := bytes.Cut(line, []byte("\t"))
-		if err := f(i, body); err != nil {
+	for i := range j.offsets {
+		if err := j.at(i, &buf, f); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// at calls f with one sample when it is finished. buf is kept from one call to the next.
+func (j *Journal) at(i int, buf *[]byte, f func(index int, line []byte) error) error {
+	at := j.offsets[i]
+	if at == 0 {
+		return nil
+	}
+	line, err := j.line(at-1, buf)
+	if err != nil {
+		return fmt.Errorf("journal: sample %d: %w", i, err)
+	}
+	_, body, _ := bytes.Cut(line, []byte("\t"))
+	return f(i, body)
+}
+
+// EachOf calls f with every finished sample of several journals of the same cases, each with so many
+// repeats: by case and cell (provider and prompt), then by journal and repeat. The index is the sample's in the
+// plan that has the repeats of all.
+func EachOf(journals []*Journal, repeats []int, f func(index int, line []byte) error) error {
+	if len(journals) == 1 {
+		return journals[0].Each(f)
+	}
+	var buf []byte
+	index := 0
+	for cell := range journals[0].Header.Total / repeats[0] {
+		for k, j := range journals {
+			for r := range repeats[k] {
+				at := index
+				index++
+				if err := j.at(cell*repeats[k]+r, &buf, func(_ int, line []byte) error { return f(at, line) }); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil

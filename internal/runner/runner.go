@@ -103,7 +103,9 @@ type Plan struct {
 	Cases   func(context.Context) iter.Seq2[Case, error]
 	Count   int // number of cases
 	Repeats int
-	Seed    int64
+	// First is the number of the first repeat; those before it are another plan's.
+	First int
+	Seed  int64
 	// Samples is the number of samples when cases are not asked in every cell and as often as Repeats says; 0 means Total.
 	Samples int
 	// Stores says that cases hold answers of those before them, so that all are answered in order.
@@ -132,6 +134,8 @@ type Options struct {
 	// Delay is the least time between the starts of two requests.
 	Delay  time.Duration
 	Budget config.Budget
+	// Before is what other plans of the same run have come to; it counts in the budget and in the progress.
+	Before Account
 	Cache  *Cache // nil: no cache
 	// Progress is told of every finished sample, from one goroutine at a time.
 	Progress func(Progress)
@@ -166,6 +170,14 @@ type Outcome struct {
 	Unreachable error
 	// Done counts the samples that the journal holds, with those of earlier sittings.
 	Done int
+	// Account is what the run came to, with what was before it.
+	Account Account
+}
+
+// Account is what one or several plans of a run have come to.
+type Account struct {
+	Progress Progress
+	Spent    Spent
 }
 
 type job struct {
@@ -203,12 +215,15 @@ func Run(ctx context.Context, plan *Plan, journal *Journal, opts Options) (Outco
 	defer cancel(nil)
 	r := &run{
 		plan: plan, opts: opts, journal: journal, cancel: cancel,
-		spend: newMeter(opts.Budget, journal.Spent()), pace: NewPacer(opts.Delay), health: &health{limit: giveUpAfter(opts.Concurrency)},
+		spend: newMeter(opts.Budget, journal.Spent().plus(opts.Before.Spent)), pace: NewPacer(opts.Delay), health: &health{limit: giveUpAfter(opts.Concurrency)},
 		threads: newThreads(plan),
 	}
-	r.progress = Progress{
-		Total: plan.Planned(), Done: journal.Done(), Passed: journal.Earlier(verdict.Pass), Failed: journal.Earlier(verdict.Fail), Errored: journal.Earlier(verdict.Error),
-	}
+	r.progress = opts.Before.Progress
+	r.progress.Total += plan.Planned()
+	r.progress.Done += journal.Done()
+	r.progress.Passed += journal.Earlier(verdict.Pass)
+	r.progress.Failed += journal.Earlier(verdict.Fail)
+	r.progress.Errored += journal.Earlier(verdict.Error)
 	if opts.Budget.Time > 0 {
 		timer := time.AfterFunc(time.Duration(opts.Budget.Time*float64(time.Second)), func() {
 			cancel(stopped(fmt.Sprintf("time budget of %v is spent", time.Duration(opts.Budget.Time*float64(time.Second)))))
@@ -230,7 +245,7 @@ func Run(ctx context.Context, plan *Plan, journal *Journal, opts Options) (Outco
 	workers.Wait()
 	flushErr := journal.Flush()
 
-	out := Outcome{Done: journal.Done()}
+	out := Outcome{Done: journal.Done(), Account: r.account()}
 	if cause := context.Cause(ctx); cause != nil {
 		end, ended := errors.AsType[stopped](cause)
 		broken, failed := errors.AsType[*journalError](cause)
@@ -248,6 +263,12 @@ func Run(ctx context.Context, plan *Plan, journal *Journal, opts Options) (Outco
 		feedErr = nil
 	}
 	return out, errors.Join(feedErr, flushErr)
+}
+
+func (r *run) account() Account {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return Account{r.progress, r.spend.spent()}
 }
 
 // stopped is a clean, intended end before the last sample.
@@ -286,7 +307,7 @@ func (r *run) feed(ctx context.Context, jobs chan<- job) error {
 // run ends with what is in flight.
 func (r *run) feedCase(ctx context.Context, jobs chan<- job, c *Case, index int) (more bool, err error) {
 	repeats := r.plan.Repeats
-	if c.Repeats > 0 {
+	if c.Repeats > 0 && r.plan.First == 0 {
 		repeats = min(c.Repeats, repeats)
 	}
 	groups := r.groups(c, index, repeats)
@@ -295,7 +316,7 @@ func (r *run) feedCase(ctx context.Context, jobs chan<- job, c *Case, index int)
 			continue
 		}
 		for repeat := range repeats {
-			j := job{index: index + i*r.plan.Repeats + repeat, c: c, cell: &r.plan.Cells[i], repeat: repeat}
+			j := job{index: index + i*r.plan.Repeats + repeat, c: c, cell: &r.plan.Cells[i], repeat: r.plan.First + repeat}
 			has := r.journal.Has(j.index)
 			j.link = r.threads.next(&j, i, !has)
 			if has {

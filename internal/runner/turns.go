@@ -132,7 +132,7 @@ func (r *run) exchange(ctx context.Context, t *talk, st step) (why string, done 
 	judged.Turns = slices.Concat(t.turns, resp.Turns)
 	in := &scorer.Input{
 		Vars: j.c.Vars, Prompt: req.Prompt, Messages: req.Messages, Metadata: j.c.Metadata, Response: &judged, Tools: j.cell.Tools,
-		Case: j.c.ID, Repeat: j.repeat, Seed: req.Seed,
+		Case: j.c.ID, Repeat: j.repeat, Seed: req.Seed, Provider: j.cell.ProviderName, PromptLabel: j.cell.PromptName,
 	}
 	raw, err := transform(ctx, j, in)
 	if err != nil {

@@ -63,7 +63,7 @@ func Compile(a config.Assertion, dir string, services *Services) (*Assertion, er
 	}
 	spec := Spec{
 		Pos: a.Pos, Value: a.Value, ValuePos: a.ValuePos, Threshold: a.Threshold, Config: a.Config, Dir: dir,
-		Provider: a.Provider, ProviderPos: a.ProviderPos, RubricPrompt: a.RubricPrompt, Assert: a.Assert, Services: services,
+		Provider: a.Provider, ProviderPos: a.ProviderPos, RubricPrompt: a.RubricPrompt, Assert: a.Assert, Transformed: a.Transform != "", Services: services,
 	}
 	if spec.Provider == nil {
 		spec.Provider, spec.ProviderPos = a.Judge.Provider, a.Pos

@@ -50,7 +50,7 @@ var builtInPrompts = sync.OnceValue(func() map[string]*judgePrompt {
 	out := map[string]*judgePrompt{}
 	for _, name := range []string{
 		"llm-rubric", "g-eval-steps", "g-eval", "pairwise", "factuality", "closed-qa", "answer-relevance", "context-recall", "context-relevance",
-		"context-precision", "context-faithfulness-statements", "context-faithfulness", "select-best",
+		"context-precision", "context-faithfulness-statements", "context-faithfulness", "golden", "select-best",
 	} {
 		user, text := parse(name)
 		out[name] = &judgePrompt{name: "prompt", hash: shortHash([]string{systemText, text}), messages: []templateMessage{{"system", system}, {"user", user}}}

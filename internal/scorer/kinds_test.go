@@ -108,6 +108,7 @@ func examples() map[string]example {
 		pass: says("b"), fail: says("a")}
 	all["javascript"] = example{value: "output.length > context.vars.want.length", pass: says("long enough"), fail: says("no"), program: "node"}
 	all["python"] = example{value: "len(output) > len(context['vars']['want'])", pass: says("long enough"), fail: says("no"), program: "python3"}
+	all["golden"] = example{config: map[string]any{"file": goldenExample()}, pass: says("Another good answer."), fail: says("a good answer")}
 	maps.Copy(all, judgeExamples())
 	maps.Copy(all, likelihoodExamples())
 	maps.Copy(all, semanticExamples())
@@ -172,7 +173,7 @@ func TestEveryKindPassesAndFails(t *testing.T) {
 					a.Not = not
 					c := compile(t, a)
 					for want, r := range map[bool]record.Response{true: e.pass, false: e.fail} {
-						s := c.Score(t.Context(), &Input{Response: &r, Vars: exampleVars()})
+						s := c.Score(t.Context(), &Input{Response: &r, Vars: exampleVars(), Case: "example"})
 						want = want != not
 						if s.Error != "" || s.Pass == nil || *s.Pass != want {
 							t.Errorf("not %v: %+v, want pass %v", not, s, want)
@@ -270,7 +271,7 @@ func TestScoresKeepTheirInvariant(t *testing.T) {
 			a.Not, a.Weight = not, new(2.0)
 			c := compile(t, a)
 			for range 40 {
-				in := &Input{Response: answer(), Prompt: "p", Vars: exampleVars()}
+				in := &Input{Response: answer(), Prompt: "p", Vars: exampleVars(), Case: "example"}
 				s := c.Score(t.Context(), in)
 				checkScore(t, c, s)
 				again := c.Score(t.Context(), in)

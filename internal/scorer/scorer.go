@@ -25,6 +25,8 @@ type Input struct {
 	Case   string
 	Repeat int
 	Seed   int64
+	// Provider and PromptLabel name the snapshot that answered.
+	Provider, PromptLabel string
 	// Given is the answer before the test's own transform; nil when there was none.
 	Given *record.Response
 	// Tools are the functions that the provider offers its model; nil when it has none.
@@ -91,6 +93,8 @@ type Spec struct {
 	ProviderPos  config.Pos
 	RubricPrompt any
 	Assert       []config.Assertion
+	// Transformed says that the assertion has a transform of its own, which makes what is judged.
+	Transformed bool
 	// Services gives access to models; never nil.
 	Services *Services
 	// part builds an assertion of a composite.
@@ -106,6 +110,9 @@ type Services struct {
 	Moderator func(ref any, pos config.Pos) (Moderator, error)
 	// AllowCode lets a suite run its own JavaScript and Python.
 	AllowCode bool
+	// Golden is the file of accepted outputs of golden assertions that name none, against the suite's folder; empty
+	// when there is no suite.
+	Golden string
 	// Compile builds the parts of a composite, which its owner then closes. Nil stands for Compile
 	// with these services.
 	Compile func(config.Assertion) (*Assertion, error)
@@ -114,6 +121,7 @@ type Services struct {
 	// codeTimeout bounds one call of a suite's code; 0 stands for the constant of that name.
 	codeTimeout time.Duration
 	idf         idfTables
+	golden      goldenFiles
 }
 
 // Model is a judge. Retries are its own affair; failures are *record.Failure.

@@ -1,8 +1,10 @@
 // Package stats holds the statistics telltale decides with: intervals for rates, standard errors
-// for clustered observations, the jackknife, quantiles and sums that do not lose digits.
+// for clustered observations, the jackknife, paired tests, quantiles and sums that do not lose digits;
+// and for streams e-processes, confidence sequences and change detectors, whose JSON states are of
+// bounded size, go on with the same bits, and are refused when damaged.
 //
-// Everything in it is pure: no clock, no I/O, no random numbers of its own, the same input in the
-// same order gives the same bits. Accumulators are plain values that are fed one observation or
+// Everything in it is pure: no clock, no I/O, no random numbers but those of a seed that it is given, the
+// same input in the same order gives the same bits. Accumulators are plain values that are fed one observation or
 // one cluster at a time, use bounded memory and can be merged; they are not safe for concurrent
 // use. It is not for deciding anything: packages gate, monitor and rollout do that, and they treat
 // a number that is not there (ok is false, or a nil interval) as "could not tell".

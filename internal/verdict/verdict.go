@@ -58,6 +58,9 @@ type Decision struct {
 	// Want is what was asked of it, such as ">= 0.95".
 	Want   string `json:"want,omitempty"`
 	Reason string `json:"reason"`
+	// Outcome names the answer of a comparison with a baseline: regressed, not regressed or underpowered; empty
+	// when there was no evidence, and for all other decisions.
+	Outcome string `json:"outcome,omitempty"`
 	// Snapshot labels what was decided on when a run has several snapshots; empty for the whole run.
 	Snapshot string `json:"snapshot,omitempty"`
 }

@@ -157,7 +157,8 @@ func (p *Provider) open(base *url.URL, key string, headers map[string]string, bo
 
 // Describe returns the provider's part of a snapshot.
 func (p *Provider) Describe() provider.Info {
-	return provider.Info{ID: p.id, Model: p.model, Params: p.params, Cacheable: true, Warnings: p.warnings}
+	quote := func(u record.Usage) *float64 { return p.price(p.model, u, nil) }
+	return provider.Info{ID: p.id, Model: p.model, Params: p.params, Cacheable: true, Warnings: p.warnings, Quote: quote}
 }
 
 // Check asks whether the server is there and takes the key, without asking the model anything.
@@ -368,23 +369,34 @@ func (p *Provider) account(out *record.Response, u *sdk.Usage) *record.Failure {
 		Prompt: int(prompt), Completion: int(u.OutputTokens), Total: int(prompt + u.OutputTokens),
 		Cached: int(u.CacheReadInputTokens), Reasoning: int(u.OutputTokensDetails.ThinkingTokens),
 	}
-	cost, given := p.cost.Of(out.Usage)
-	if given {
-		out.Cost = cost
-		return nil
+	var extra func(provider.Price) float64
+	if u.CacheCreationInputTokens > 0 {
+		long := min(u.CacheCreation.Ephemeral1hInputTokens, u.CacheCreationInputTokens)
+		short := u.CacheCreationInputTokens - long
+		extra = func(price provider.Price) float64 {
+			return price.Input * (0.25*float64(short) + float64(long)) / 1e6
+		}
 	}
-	for _, model := range []string{out.Model, p.model} {
+	out.Cost = p.price(out.Model, out.Usage, extra)
+	return nil
+}
+
+// price is what an answer of the named model costs in US dollars, nil when that is not known. extra is what
+// comes on top by the vendor's list; it may be nil.
+func (p *Provider) price(served string, u record.Usage, extra func(provider.Price) float64) *float64 {
+	if cost, given := p.cost.Of(u); given {
+		return cost
+	}
+	for _, model := range []string{served, p.model} {
 		price, ok := p.prices.Find(model)
 		if !ok || !price.Own && p.base.Host != strings.TrimPrefix(home, "https://") {
 			continue
 		}
-		out.Cost = price.Cost(out.Usage)
-		if out.Cost != nil && !price.Own {
-			long := min(u.CacheCreation.Ephemeral1hInputTokens, u.CacheCreationInputTokens)
-			short := u.CacheCreationInputTokens - long
-			*out.Cost += price.Input * (0.25*float64(short) + float64(long)) / 1e6
+		cost := price.Cost(u)
+		if cost != nil && !price.Own && extra != nil {
+			*cost += extra(price)
 		}
-		return nil
+		return cost
 	}
 	return nil
 }

@@ -185,7 +185,8 @@ func (p *Provider) open(base *url.URL, version, key string, headers map[string]s
 
 // Describe returns the provider's part of a snapshot.
 func (p *Provider) Describe() provider.Info {
-	return provider.Info{ID: p.id, Model: p.model, Params: p.params, Cacheable: true, Warnings: p.warnings}
+	quote := func(u record.Usage) *float64 { return (&answer{p: p, out: record.Response{Usage: u}}).price() }
+	return provider.Info{ID: p.id, Model: p.model, Params: p.params, Cacheable: true, Warnings: p.warnings, Quote: quote}
 }
 
 // Check asks whether the server is there and takes the key, without asking the model anything.

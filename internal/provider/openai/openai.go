@@ -146,6 +146,7 @@ func (s *server) describe() map[string]any {
 func (s *server) Describe() provider.Info {
 	return provider.Info{
 		ID: s.opts.ID, Model: s.opts.Model, Params: s.params, Cacheable: true, Warnings: s.opts.Warnings,
+		Quote: func(u record.Usage) *float64 { return s.cost(record.Response{Usage: u}) },
 	}
 }
 

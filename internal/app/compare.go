@@ -1,0 +1,148 @@
+package app
+
+import (
+	"encoding/json"
+	"iter"
+	"os"
+	"slices"
+
+	"github.com/telltale-llm/telltale/internal/compare"
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/report"
+	"github.com/telltale-llm/telltale/internal/scorer"
+)
+
+// CompareOptions say what telltale compare does.
+type CompareOptions struct {
+	// Base and Head are directories of finished runs or names of stored baselines.
+	Base, Head string
+	compare.Options
+	// Margins are what the comparison must show; none leaves it without a verdict.
+	Margins []config.Margin
+	// Out is the directory for compare.json and the reports; empty writes nothing.
+	Out string
+	// Planned is told how many samples will be read, when that is known; nil for none.
+	Planned func(samples int)
+}
+
+// Compared is a comparison with its verdict.
+type Compared struct {
+	*record.Comparison
+	// Gate is nil without margins.
+	Gate *record.Gate
+}
+
+// Compare compares two runs and decides by the margins. Mistakes of the user are *config.Error or config.Errors.
+func Compare(o CompareOptions) (*Compared, error) {
+	margins, err := parseMargins(o.Margins)
+	if err != nil {
+		return nil, err
+	}
+	base, errBase := OpenSide(o.Base)
+	head, errHead := OpenSide(o.Head)
+	var errs config.Errors
+	for _, err := range []error{errBase, errHead} {
+		if err != nil && !isMistake(err) {
+			return nil, err
+		}
+		errs.Append(config.Pos{}, err)
+	}
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	if o.Planned != nil {
+		o.Planned(base.Run.Summary.Finished + head.Run.Summary.Finished)
+	}
+	opts := o.Options
+	opts.Finishers = scorer.CorpusFinisher
+	opts.Better = map[string]string{}
+	for _, m := range margins {
+		if m.Tag != "" {
+			opts.Tags = append(opts.Tags, m.Tag)
+		}
+		if m.Better != "" {
+			opts.Better[m.Metric] = m.Better
+		}
+		if len(opts.Metrics) > 0 && !slices.ContainsFunc(opts.Metrics, func(asked string) bool { return within(m.Metric, asked) }) {
+			opts.Metrics = append(opts.Metrics, m.Metric)
+		}
+	}
+	c, err := compare.Runs(base, head, opts)
+	if err != nil {
+		return nil, err
+	}
+	out := &Compared{Comparison: c}
+	if len(margins) > 0 {
+		decided := gate.Decide(nil, gate.Facts{Summary: head.Run.Summary, Metrics: head.Run.Metrics, Regression: &gate.Regression{
+			Regression: config.Regression{Alpha: o.Alpha, Power: o.Power, Correction: o.Correction}, Margins: margins, Comparison: c,
+		}}).Gate
+		out.Gate = &decided
+	}
+	if o.Out != "" {
+		if err := writeComparison(o.Out, c); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func parseMargins(list []config.Margin) ([]gate.Margin, error) {
+	var out []gate.Margin
+	var errs config.Errors
+	for _, m := range list {
+		margin, err := gate.ParseMargin(m)
+		if err == nil && slices.ContainsFunc(out, func(o gate.Margin) bool { return o.Name() == margin.Name() }) {
+			err = &config.Error{Pos: m.Pos, Value: m.Text, Problem: margin.Name() + " has a margin already", Want: "one margin for each metric and tag"}
+		}
+		if err != nil {
+			errs.Append(m.Pos, err)
+			continue
+		}
+		out = append(out, margin)
+	}
+	return out, errs.Err()
+}
+
+func writeComparison(dir string, c *record.Comparison) error {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return &config.Error{Pos: config.Pos{Key: "--out"}, Value: dir, Problem: "is a file", Want: "a directory"}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return &config.Error{Pos: config.Pos{Key: "--out"}, Value: dir, Problem: "cannot be created", Err: cause(err)}
+	}
+	if err := report.WriteComparison(dir, c); err != nil {
+		return &CouldNotRun{err}
+	}
+	return nil
+}
+
+// OpenSide opens the directory of a finished run, or a stored baseline, for a comparison.
+func OpenSide(name string) (compare.Side, error) {
+	side, _, err := openSide(name, "")
+	return side, err
+}
+
+// counted is a sample as comparisons count it: without messages, answers and log-probabilities.
+type counted struct {
+	judged
+	Vars      map[string]any `json:"vars"`
+	Output    skipped        `json:"output"`
+	Raw       skipped        `json:"raw"`
+	Turns     skipped        `json:"turns"`
+	ToolCalls skipped        `json:"tool_calls"`
+}
+
+// readNumbers is ReadSamples for what is counted.
+func readNumbers(dir string) iter.Seq2[record.Sample, error] {
+	return readSamples(dir, func(line []byte, s *record.Sample) error {
+		var c counted
+		if err := json.Unmarshal(line, &c); err != nil {
+			return err
+		}
+		*s = c.Sample
+		s.Vars = c.Vars
+		return nil
+	})
+}

@@ -1,0 +1,316 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/metric"
+	"github.com/telltale-llm/telltale/internal/plan"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/runner"
+)
+
+// PlanOptions says what to plan for.
+type PlanOptions struct {
+	RunOptions
+	// From are finished runs or baselines to measure by: one of this suite, or two of different versions.
+	From []string
+	// Metric is pass_rate when empty; Effect the drop that is to be found, in its unit, or 0.
+	Metric string
+	Effect float64
+	// Alpha and Power override the gate's; 0 takes its own.
+	Alpha, Power float64
+	Assumed      plan.Assumed
+	// Completion, in tokens, and Latency, in seconds, are supposed of an answer where nothing was measured.
+	Completion int
+	Latency    float64
+}
+
+// What is supposed of an answer when nothing is known of it.
+const (
+	DefaultCompletion = 256
+	DefaultLatency    = 2.0
+)
+
+// bytesPerToken is the usual rule of thumb for English text.
+const bytesPerToken = 4
+
+// Plan says what a suite can show and what it takes, without asking a provider.
+func Plan(ctx context.Context, o PlanOptions) (p *plan.Suite, err error) {
+	o.Notice, o.planning = once(o.Notice), true
+	s, err := open(ctx, &o.RunOptions)
+	if err != nil {
+		return nil, err
+	}
+	defer joinClose(&err, s.Close)
+	if o.Metric == "" {
+		o.Metric = record.MetricPassRate
+	}
+	m, err := measure(o.From)
+	if err != nil {
+		return nil, err
+	}
+	g := s.goal(o)
+	p = &plan.Suite{
+		Path: o.Suite, Cases: s.plan.Count, Cells: len(s.plan.Cells), Repeats: s.plan.Repeats, Metric: o.Metric, Unit: m.unit(o.Metric), Effect: o.Effect, Goal: g,
+	}
+	if p.Cases < 2 {
+		return nil, &config.Error{Pos: config.Pos{File: o.Suite, Key: "tests"}, Value: fmt.Sprint(p.Cases), Problem: "too few cases to plan for", Want: "2 or more"}
+	}
+	if p.Variance, err = m.variance(o.Metric, o.Assumed); err != nil {
+		return nil, err
+	}
+	usage, err := s.usage(ctx, m, o, p)
+	if err != nil {
+		return nil, err
+	}
+	p.Table(usage, s.concurrency())
+	s.planMargins(p, m, o)
+	s.planNotes(p, m)
+	return p, nil
+}
+
+// goal is how sure one test of the gate is. Holm's first step compares with alpha over the number of margins.
+func (s *session) goal(o PlanOptions) plan.Goal {
+	r := s.suite.Regression
+	g := plan.Goal{Alpha: config.DefaultAlpha, Power: config.DefaultPower}
+	for _, set := range []struct {
+		to   *float64
+		from []float64
+	}{{&g.Alpha, []float64{r.Alpha, o.Alpha}}, {&g.Power, []float64{r.Power, o.Power}}} {
+		for _, x := range set.from {
+			if x > 0 {
+				*set.to = x
+			}
+		}
+	}
+	if n := len(r.Margins); n > 1 && r.Correction != "none" {
+		g.Alpha /= float64(n)
+	}
+	return g
+}
+
+// measured is what earlier runs show.
+type measured struct {
+	names  []string
+	runs   []*record.Run
+	pilots map[string]*plan.Pilot
+	units  map[string]string
+	kinds  map[string]string
+}
+
+// measure reads the runs that are to be measured by.
+func measure(from []string) (*measured, error) {
+	m := &measured{names: from, pilots: map[string]*plan.Pilot{}, units: record.BuiltinUnits(), kinds: map[string]string{}}
+	if len(from) > 2 {
+		return nil, &config.Error{Pos: config.Pos{Key: "--from"}, Value: strings.Join(from, ", "), Problem: "too many runs", Want: "one run of this suite, or two of different versions"}
+	}
+	for side, name := range from {
+		opened, err := OpenSide(name)
+		if err != nil {
+			return nil, err
+		}
+		m.runs = append(m.runs, opened.Run)
+		var r metric.Reader
+		for sample, err := range opened.Samples() {
+			if err != nil {
+				return nil, err
+			}
+			numbers, err := r.Read(&sample)
+			if err != nil {
+				return nil, err
+			}
+			// What other snapshots answered are no repeats.
+			key := sample.Case
+			if len(opened.Run.Snapshots) > 1 {
+				key += "\x00" + sample.Provider + "\x00" + sample.Prompt
+			}
+			for _, n := range numbers {
+				d := r.Definition(n.Metric)
+				m.units[d.Name], m.kinds[d.Name] = d.Unit, d.Kind
+				if len(n.Stats) > 0 {
+					continue
+				}
+				m.pilot(d.Name).Add(side, key, sample.Group, n.Value)
+			}
+		}
+	}
+	return m, nil
+}
+
+func (m *measured) pilot(name string) *plan.Pilot {
+	p, ok := m.pilots[name]
+	if !ok {
+		p = &plan.Pilot{}
+		m.pilots[name] = p
+	}
+	return p
+}
+
+func (m *measured) unit(name string) string { return m.units[name] }
+
+// variance of a metric: measured where it can be, supposed for rates where nothing was measured.
+func (m *measured) variance(name string, a plan.Assumed) (plan.Variance, error) {
+	at := config.Pos{Key: "--metric"}
+	if len(m.runs) == 0 {
+		if name != record.MetricPassRate && name != record.MetricScore {
+			return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "nothing is known of this metric's spread", Hint: "--from DIR measures it on a finished run"}
+		}
+		return a.Variance(), nil
+	}
+	kind := m.kinds[name]
+	if kind == "ratio" || metric.IsCorpus(kind) {
+		return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "is not a mean over cases", Want: "a rate or a mean, such as " + record.MetricPassRate}
+	}
+	p, ok := m.pilots[name]
+	if !ok {
+		return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "the run in --from has no such metric", Want: "one of " + strings.Join(slices.Sorted(maps.Keys(m.pilots)), ", ")}
+	}
+	v, ok := p.Variance(a)
+	if !ok {
+		return v, &config.Error{Pos: at, Value: name, Problem: "fewer than 2 cases of the run in --from have it"}
+	}
+	return v, nil
+}
+
+// usage is what a sample of each cell takes: measured where the run in --from has the same snapshot label,
+// else supposed from the length of the prompts.
+func (s *session) usage(ctx context.Context, m *measured, o PlanOptions, p *plan.Suite) ([]plan.Usage, error) {
+	if len(m.runs) > 0 {
+		last := m.runs[len(m.runs)-1]
+		if u, ok := usageOf(last); ok {
+			p.Usage = "measured on " + m.names[len(m.names)-1]
+			return slices.Repeat([]plan.Usage{u}, len(s.plan.Cells)), nil
+		}
+	}
+	p.Usage = fmt.Sprintf("supposed: a token for %d bytes of the prompts, %d tokens and %g s an answer", bytesPerToken, o.Completion, o.Latency)
+	bytes, err := s.promptBytes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]plan.Usage, len(s.plan.Cells))
+	for i := range out {
+		u := record.Usage{Prompt: bytes[i] / (bytesPerToken * max(1, s.plan.Count)), Completion: o.Completion}
+		out[i] = plan.Usage{Prompt: float64(u.Prompt), Completion: float64(u.Completion), Seconds: o.Latency, Cost: s.quote(i, u)}
+	}
+	return out, nil
+}
+
+// quote is the price of a sample of a cell; an answer that no vendor sells costs nothing.
+func (s *session) quote(cell int, u record.Usage) *float64 {
+	for _, p := range s.providers {
+		if p.spec.Name() != s.plan.Cells[cell].ProviderName {
+			continue
+		}
+		if p.info.Quote == nil {
+			return new(float64)
+		}
+		return p.info.Quote(u)
+	}
+	return nil
+}
+
+// promptBytes is the length of all cases' prompts for each cell.
+func (s *session) promptBytes(ctx context.Context) ([]int, error) {
+	out := make([]int, len(s.plan.Cells))
+	for c, err := range s.cases(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		for i := range s.plan.Cells {
+			n, err := promptLength(s.plan.Cells[i].Prompt, &c)
+			if err != nil {
+				return nil, err
+			}
+			out[i] += n
+		}
+	}
+	return out, nil
+}
+
+func promptLength(p *runner.Prompt, c *runner.Case) (int, error) {
+	messages, err := p.Render(c)
+	n := 0
+	for _, msg := range messages {
+		n += len(msg.Content)
+		for _, part := range msg.Parts {
+			n += len(part.Text)
+		}
+	}
+	return n, err
+}
+
+// usageOf is what a sample of a run took on average; ok is false when no tokens were counted.
+func usageOf(run *record.Run) (u plan.Usage, ok bool) {
+	mean := func(name string) float64 {
+		if m := run.Metrics[name]; m.Mean != nil {
+			return *m.Mean
+		}
+		return 0
+	}
+	u = plan.Usage{Prompt: mean(record.MetricTokensPrompt), Completion: mean(record.MetricTokensCompletion), Seconds: mean(record.MetricLatency)}
+	n := float64(run.Summary.Finished)
+	if run.Summary.Unpriced == 0 && n > 0 {
+		cost := run.Summary.Cost / n
+		u.Cost = &cost
+	}
+	if n > 0 {
+		u.Judging = run.Summary.JudgeCost / n
+	}
+	return u, u.Prompt > 0 || u.Completion > 0
+}
+
+// planMargins says what the gate's margins can expect.
+func (s *session) planMargins(p *plan.Suite, m *measured, o PlanOptions) {
+	r := s.suite.Regression
+	// Every margin must show it at the full alpha.
+	g := s.goal(o)
+	if n := len(r.Margins); n > 1 && r.Correction != "none" {
+		g.Alpha *= float64(n)
+	}
+	for _, want := range r.Margins {
+		name, _, tagged := strings.Cut(want.Metric, "[tag=")
+		v, err := m.variance(name, o.Assumed)
+		size := want.Margin
+		if want.Relative {
+			size *= v.Mean
+		}
+		if err != nil || tagged {
+			p.Notes = append(p.Notes, fmt.Sprintf("margin of %s: nothing is known of its spread; telltale compare shows it once there are two runs", want.Metric))
+			continue
+		}
+		p.Margins = append(p.Margins, plan.NewMargin(&v, want.Metric, m.unit(name), size, p.Cases, p.Repeats, g))
+	}
+}
+
+// planNotes says what the figures do not hold.
+func (s *session) planNotes(p *plan.Suite, m *measured) {
+	grouped := s.suite.Groups != ""
+	if grouped && len(m.runs) == 0 {
+		p.Notes = append(p.Notes, fmt.Sprintf("cases are grouped by %s, and answers within a group are alike: what is found is larger than shown; --from DIR measures by how much", s.suite.Groups))
+	}
+	if p.Cells > 1 {
+		p.Notes = append(p.Notes, fmt.Sprintf("each of %d snapshots is decided on by itself; samples, tokens, money and time are of all of them", p.Cells))
+	}
+	if len(m.runs) == 0 && s.services.cacheable() {
+		p.Notes = append(p.Notes, "what judges and embedders cost is not in it; --from DIR measures it")
+	}
+	if p.Options[0].Cost == nil {
+		p.Notes = append(p.Notes, "the price of a model is not known: --prices FILE gives it")
+	}
+	if b := s.suite.Budget; b.Cost > 0 || b.Tokens > 0 || b.Time > 0 {
+		for _, opt := range p.Options {
+			if opt.Repeats != p.Repeats {
+				continue
+			}
+			over := b.Cost > 0 && opt.Cost != nil && *opt.Cost > b.Cost || b.Tokens > 0 && opt.Prompt+opt.Completion > float64(b.Tokens) || b.Time > 0 && opt.Minutes*60 > b.Time
+			if over {
+				p.Notes = append(p.Notes, "the suite's budget will end the run before its last sample")
+			}
+		}
+	}
+}

@@ -1,0 +1,455 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/verdict"
+)
+
+const (
+	compareSlices = 12
+	leastSlices   = 4 // shown even when none of them differs
+	compareIDs    = 5
+	compareErrors = 5 // metrics whose unpaired standard error is told
+)
+
+// CompareTerminal writes what a person reads after a comparison, within opts.Width columns. gate is the verdict by
+// margins, nil when there were none. opts.Failures bounds the flipped cases shown.
+func CompareTerminal(w io.Writer, c *record.Comparison, gate *record.Gate, opts TerminalOptions) error {
+	t := comparison{newTerminal(opts), c}
+	if gate != nil {
+		t.decided(gate.Decision)
+		for _, d := range gate.Checks {
+			t.wrap("  ", mark(d.Verdict)+" "+logLine(reasonOf(d), 600))
+		}
+		t.line("")
+	}
+	t.head()
+	for pair := range c.Pairs {
+		t.differences(pair)
+	}
+	t.slices()
+	t.unpaired()
+	t.flips()
+	if t.Dir != "" {
+		t.section("Results in " + fit(t.Dir, t.Width-12))
+		t.wrap("  ", ComparisonFile+" for machines")
+	}
+	if gate != nil {
+		t.line("")
+		t.decided(gate.Decision)
+	}
+	return t.flush(w)
+}
+
+type comparison struct {
+	*terminal
+	c *record.Comparison
+}
+
+func (t comparison) decided(d verdict.Decision) {
+	head := mark(d.Verdict) + " " + word(d.Verdict)
+	t.line(t.paint(head, bold, hue(d.Verdict)) + "  " + fit(reasonOf(d), t.Width-width(head)-2))
+}
+
+func (t comparison) head() {
+	c := t.c
+	t.line(t.paint("Comparison", bold) + "  " + fit("head against base; differences are head less base", t.room(12)))
+	side := func(which string, r record.RunRef) {
+		what := r.Name
+		if r.Baseline != "" {
+			what += " (baseline " + r.Baseline[:min(shortID, len(r.Baseline))] + ")"
+		}
+		t.line("  " + which + "  " + fit(what, t.Width-8))
+	}
+	side("base", c.Base)
+	side("head", c.Head)
+	p := c.Pairing
+	parts := []string{numbered(p.Paired, "case") + " paired"}
+	for _, part := range []struct {
+		n    int
+		what string
+		ids  []string
+	}{{p.OnlyBase, "only in the base", p.OnlyBaseIDs}, {p.OnlyHead, "only in the head", p.OnlyHeadIDs}, {p.Changed, "with another input", p.ChangedIDs}, {p.Excluded, "left out", nil}} {
+		if part.n == 0 {
+			continue
+		}
+		s := count(part.n) + " " + part.what
+		if n := min(len(part.ids), compareIDs); n > 0 {
+			names := make([]string, n)
+			for i := range names {
+				names[i] = logLine(part.ids[i], 40)
+			}
+			s += " (" + strings.Join(names, ", ")
+			if part.n > n {
+				s += ", …"
+			}
+			s += ")"
+		}
+		parts = append(parts, s)
+	}
+	t.wrap("  ", strings.Join(parts, "; "))
+	for _, w := range c.Warnings[:min(len(c.Warnings), termReasons)] {
+		t.wrap("  ", "! "+logLine(w, 400), yellow)
+	}
+}
+
+// signOf says what was shown of a difference: over all cases, worse by the corrected test or better by the
+// interval; of a slice, either by the corrected test.
+func (t comparison) signOf(d *record.Difference) cell {
+	if d.Better == "" || !finite(d.Diff) {
+		return plain(" ")
+	}
+	better, above := *d.Diff > 0, finite(d.Low) && *d.Low > 0
+	if d.Better == "lower" {
+		better, above = *d.Diff < 0, finite(d.High) && *d.High < 0
+	}
+	shown := finite(d.Adjusted) && *d.Adjusted <= t.c.Alpha
+	switch {
+	case shown && (d.Tag == "" || !better):
+		return cell{"✗", []style{red, bold}}
+	case d.Tag == "" && above, d.Tag != "" && shown:
+		return cell{"✓", []style{green}}
+	}
+	return plain(" ")
+}
+
+func (t comparison) differences(pair int) {
+	c := t.c
+	title := "Differences"
+	if p := c.Pairs[pair]; p.Base == p.Head {
+		title += " of " + p.Head
+	} else {
+		// What both labels end on, mostly the prompt, says nothing here.
+		base, promptB, _ := cutLast(p.Base, " · ")
+		head, promptH, _ := cutLast(p.Head, " · ")
+		if promptB != promptH {
+			base, head = p.Base, p.Head
+		}
+		title += " of " + head + " from " + base
+	}
+	t.section(fit(title, t.Width))
+	var rows []*record.Difference
+	for i := range c.Metrics {
+		if d := &c.Metrics[i]; d.Pair == pair && (d.Diff != nil || d.Why != "") {
+			rows = append(rows, d)
+		}
+	}
+	rows = rows[:min(len(rows), termMetrics)]
+	for name := 40; ; name -= 2 {
+		g := newGrid(0)
+		g.right(2, 3, 4, 6)
+		g.add(plain(""), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed(fmt.Sprintf("%.4g%% interval", 100*c.Level)), dimmed("p"))
+		for _, d := range rows {
+			base, head, diff, interval := differenceCells(d)
+			g.add(t.signOf(d), plain(fit(metricLabel(d), name)), plain(" "+base), plain(head), plain(diff), plain(" "+interval), plain(probability(d.P)))
+		}
+		if g.width()+2 > t.Width && name > 8 {
+			continue
+		}
+		for i, line := range g.lines(t.terminal) {
+			t.row(line)
+			if i > 0 {
+				t.wrap("      ", t.notes(rows[i-1]), dim)
+			}
+		}
+		return
+	}
+}
+
+// row writes a line of a table, clipped when even the shortest names leave it too wide.
+func (t comparison) row(line string) {
+	if t.ASCII {
+		line = asciiSigns.Replace(line)
+	}
+	if !t.Color && width(line)+2 > t.Width {
+		line = fit(line, t.room(2))
+	}
+	t.line("  " + line)
+}
+
+// room is how many columns are left beside so many, for text that may end on an ellipsis.
+func (t comparison) room(taken int) int {
+	if t.ASCII {
+		taken += len("...") - 1
+	}
+	return t.Width - taken
+}
+
+func dimmed(s string) cell { return cell{s, []style{dim}} }
+
+// cutLast is strings.Cut at the last separator.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// notes is what a difference has no column for.
+func (t comparison) notes(d *record.Difference) string {
+	var parts []string
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	if d.Worse != nil && d.Improved != nil {
+		add("%s worse, %s improved", count(*d.Worse), count(*d.Improved))
+	}
+	if d.Pairs != t.c.Pairing.Paired {
+		add("%s", numbered(d.Pairs, "case"))
+	}
+	if d.Clusters != d.Pairs {
+		add("%s", numbered(d.Clusters, "group"))
+	}
+	if d.Missing > 0 {
+		add("%s missing", count(d.Missing))
+	}
+	if finite(d.PWorse) {
+		p := "worse: p " + probability(d.PWorse)
+		if with := probability(d.Adjusted); with != "" && with != probability(d.PWorse) {
+			p += fmt.Sprintf(" (%s with %s)", with, corrections[t.c.Correction])
+		}
+		add("%s", p)
+	}
+	if d.Test != "" {
+		add("%s", strings.TrimSuffix(d.Test+", "+d.Interval, ", "))
+	}
+	if d.Why != "" {
+		add("%s", d.Why)
+	}
+	return logLine(strings.Join(parts, "; "), 600)
+}
+
+// corrections are the names of the corrections for several tests.
+var corrections = map[string]string{"holm": "Holm", "bonferroni": "Bonferroni", "bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli", "none": "no correction"}
+
+// metricLabel is a metric with its unit, where the numbers do not have it.
+func metricLabel(d *record.Difference) string {
+	if d.Unit == "" || d.Unit == "s" || d.Unit == "usd" || strings.HasPrefix(d.Metric, d.Unit) {
+		return d.Metric
+	}
+	return d.Metric + " (" + d.Unit + ")"
+}
+
+// partOfOne says whether both values are shares, to be shown in percent and their difference in points.
+func partOfOne(d *record.Difference) bool {
+	inside := func(x *float64) bool { return x == nil || *x >= 0 && *x <= 1 }
+	return d.Unit == "" && (d.Kind == "rate" || d.Kind == "ratio") && inside(d.Base) && inside(d.Head)
+}
+
+// differenceCells are both values, the difference and its interval.
+func differenceCells(d *record.Difference) (base, head, diff, interval string) {
+	share, unit := partOfOne(d), d.Unit
+	if unit != "s" && unit != "usd" {
+		unit = ""
+	}
+	base, head, diff = quantity(d.Base, unit, share), quantity(d.Head, unit, share), noData
+	if finite(d.Diff) {
+		diff = signed(*d.Diff, unit, share)
+		if share {
+			diff += " pp"
+		}
+	}
+	if finite(d.Low) && finite(d.High) {
+		interval = signed(*d.Low, unit, share) + " to " + signed(*d.High, unit, share)
+	}
+	return base, head, diff, interval
+}
+
+// signed writes a difference with its sign; of shares in percentage points, and of quantities in three digits.
+func signed(x float64, unit string, share bool) string {
+	a := math.Abs(x)
+	sign := ""
+	switch {
+	case x > 0:
+		sign = "+"
+	case x < 0:
+		sign = "-"
+	}
+	switch {
+	case a == 0:
+		return "0"
+	case share && a >= 0.00005:
+		return sign + strconv.FormatFloat(100*a, 'f', 2, 64)
+	case share:
+		return sign + strconv.FormatFloat(100*a, 'g', 1, 64)
+	case unit == "s":
+		return sign + seconds(a)
+	case unit == "usd" && a < 1e-4:
+		return sign + "$" + strconv.FormatFloat(a, 'e', 1, 64)
+	case unit == "usd":
+		return sign + dollars(a)
+	case a < 1e-4:
+		return sign + strconv.FormatFloat(a, 'e', 1, 64)
+	}
+	return sign + commas(strconv.FormatFloat(a, 'f', max(2-int(math.Floor(math.Log10(a))), 0), 64))
+}
+
+// probability writes a p-value with four decimals; one that is smaller is not rounded to nothing.
+func probability(p *float64) string {
+	switch {
+	case !finite(p):
+		return ""
+	case *p < 0.0001:
+		return "<0.0001"
+	}
+	return strconv.FormatFloat(*p, 'f', 4, 64)
+}
+
+// slices shows the tags that differ most, and says what can be said of them.
+func (t comparison) slices() {
+	c := t.c
+	var rows []*record.Difference
+	shown := 0
+	for i := range c.Slices {
+		d := &c.Slices[i]
+		if !finite(d.Adjusted) || !finite(d.P) {
+			continue
+		}
+		rows = append(rows, d)
+		if *d.Adjusted <= c.Alpha {
+			shown++
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	t.section("By tag")
+	t.wrap("  ", fmt.Sprintf("%s of %s differ at %g with %s.", count(shown), numbered(len(rows), "test"), c.Alpha, corrections[c.SliceCorrection]))
+	slices.SortStableFunc(rows, func(a, b *record.Difference) int {
+		return cmp.Or(cmp.Compare(*a.Adjusted, *b.Adjusted), cmp.Compare(*a.P, *b.P))
+	})
+	rows = rows[:min(len(rows), compareSlices, max(shown, leastSlices))]
+	for name := 40; ; name -= 2 {
+		g := newGrid(0)
+		g.right(3, 4, 5, 6)
+		g.add(plain(""), dimmed("tag"), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed("p corr."))
+		for _, d := range rows {
+			base, head, diff, _ := differenceCells(d)
+			g.add(t.signOf(d), plain(fit(d.Tag, name)), plain(fit(metricLabel(d), name)), plain(base), plain(head), plain(diff), plain(probability(d.Adjusted)))
+		}
+		if g.width()+2 > t.Width && name > 8 {
+			continue
+		}
+		for _, line := range g.lines(t.terminal) {
+			t.row(line)
+		}
+		return
+	}
+}
+
+// unpaired says what pairing was worth.
+func (t comparison) unpaired() {
+	var lines []string
+	seen := map[[2]float64]bool{} // a pass rate is often the score and the only metric as well
+	for i := range t.c.Metrics {
+		d := &t.c.Metrics[i]
+		s := UnpairedSentence(d)
+		if s == "" || len(lines) == compareErrors || seen[[2]float64{*d.Stderr, *d.Unpaired}] {
+			continue
+		}
+		seen[[2]float64{*d.Stderr, *d.Unpaired}] = true
+		lines = append(lines, s)
+	}
+	if len(lines) == 0 {
+		return
+	}
+	t.section("What pairing is worth")
+	for _, s := range lines {
+		t.wrap("  ", s)
+	}
+}
+
+// leastWorth is the change of a standard error, in percent, that is worth a sentence.
+const leastWorth = 5
+
+// UnpairedSentence compares the standard error of a difference with what it would be if the runs had been taken
+// for independent; empty where there is nothing to compare, or next to no difference.
+func UnpairedSentence(d *record.Difference) string {
+	if !finite(d.Stderr) || !finite(d.Unpaired) || *d.Stderr <= 0 || *d.Unpaired <= 0 {
+		return ""
+	}
+	amount := func(x float64) string {
+		if partOfOne(d) {
+			return strconv.FormatFloat(100*x, 'f', 2, 64) + " points"
+		}
+		return quantity(&x, d.Unit, false)
+	}
+	more := 100 * (*d.Unpaired / *d.Stderr - 1)
+	if math.Abs(more) < leastWorth {
+		return ""
+	}
+	how := "larger"
+	if more < 0 {
+		how = "smaller"
+	}
+	return fmt.Sprintf("%s: standard error %s; the unpaired standard error would be %.0f%% %s (%s).", logLine(d.Metric, 60), amount(*d.Stderr), math.Abs(more), how, amount(*d.Unpaired))
+}
+
+func (t comparison) flips() {
+	n := t.c.Counts
+	t.section("Samples")
+	parts := []cell{{count(n.Worse) + " newly failing", []style{red}}, {count(n.Improved) + " newly passing", []style{green}}}
+	if n.ToError > 0 {
+		parts = append(parts, cell{count(n.ToError) + " lost their verdict", []style{yellow}})
+	}
+	if n.FromError > 0 {
+		parts = append(parts, plain(count(n.FromError)+" got one"))
+	}
+	line, taken := "", 0
+	for _, p := range append(parts, plain(count(n.Same)+" as before")) {
+		if taken+3+width(p.text) > t.Width && taken > 0 {
+			t.line(line)
+			line, taken = "", 0
+		}
+		gap := "   "
+		if taken == 0 {
+			gap = "  "
+		}
+		line += gap + t.paint(p.text, p.styles...)
+		taken += len(gap) + width(p.text)
+	}
+	t.line(line)
+	var list []*record.Flip
+	for i := range t.c.Flips {
+		if f := &t.c.Flips[i]; f.From == "pass" && f.To != "pass" && len(list) < max(t.Failures, 0) {
+			list = append(list, f)
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	t.section(fmt.Sprintf("No longer passing (%s of %s)", count(len(list)), count(n.Worse+n.ToError)))
+	for _, f := range list {
+		about := ""
+		if f.Critical {
+			about = "  critical"
+		}
+		if len(t.c.Pairs) > 1 {
+			about += "  " + t.c.Pairs[f.Pair].Head
+		}
+		name := f.Case
+		if f.Description != "" {
+			name = f.Description + " (" + f.Case + ")"
+		}
+		if t.c.Head.Repeats > 1 {
+			name += " #" + strconv.Itoa(f.Repeat+1)
+		}
+		name = "✗ " + fit(name, min(t.Width-4, 60))
+		t.line("  " + t.paint(name, red) + t.paint(aside(about, t.Width-2-width(name)), dim))
+		if f.HeadReason != "" {
+			t.wrap("      ", logLine(f.HeadReason, 240))
+		}
+		if !f.NoOutput {
+			t.line("      " + t.paint("base "+quoted(f.BaseOutput, t.Width-11), dim))
+		}
+		if t.c.Head.Baseline == "" || f.HeadOutput != "" {
+			t.line("      " + t.paint("head "+quoted(f.HeadOutput, t.Width-11), dim))
+		}
+	}
+}

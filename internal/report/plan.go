@@ -1,0 +1,221 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"github.com/telltale-llm/telltale/internal/plan"
+)
+
+// Plan writes what a suite can show, and what that takes, for a person to read.
+func Plan(w io.Writer, p *plan.Suite, opts TerminalOptions) error {
+	t := newTerminal(opts)
+	s := planText{t, p}
+	s.head()
+	s.table()
+	s.margins()
+	s.basis()
+	return t.flush(w)
+}
+
+type planText struct {
+	*terminal
+	p *plan.Suite
+}
+
+// share says whether a metric without a unit is one between 0 and 1, whose differences read as points.
+func (s planText) share() bool {
+	return s.p.Unit == "" && s.p.Variance.Mean >= 0 && s.p.Variance.Mean <= 1
+}
+
+func (s planText) amount(x float64) string {
+	if s.share() {
+		return points(x)
+	}
+	return quantity(&x, s.p.Unit, false)
+}
+
+// points writes a difference of shares in percentage points.
+func points(x float64) string { return number(math.Round(1e4*x)/100) + " points" }
+
+func (s planText) head() {
+	p := s.p
+	s.line(s.paint("Plan", bold) + "  " + fit(p.Path, s.Width-6))
+	s.line(fmt.Sprintf("  %s cases × %s × %s each", count(p.Cases), numbered(p.Cells, "snapshot"), numbered(p.Repeats, "answer")))
+	s.line(fmt.Sprintf("  %s, one-sided test at α %s, power %s", p.Metric, number(p.Goal.Alpha), percent(p.Goal.Power)))
+	s.line("")
+	if d := s.own(); d == nil {
+		s.wrap("  ", "With these cases no drop can be told from chance with that power.", bold, yellow)
+	} else {
+		s.wrap("  ", fmt.Sprintf("Least drop that a comparison finds: %s.", s.amount(*d)), bold)
+	}
+	if p.Effect > 0 {
+		s.effect()
+	}
+}
+
+// own is the least drop found with the suite's own repeats.
+func (s planText) own() *float64 {
+	for i := range s.p.Options {
+		if s.p.Options[i].Repeats == s.p.Repeats {
+			return s.p.Options[i].Detect
+		}
+	}
+	return nil
+}
+
+// effect says what a wanted drop takes.
+func (s planText) effect() {
+	var ways []string
+	for i := range s.p.Options {
+		o := &s.p.Options[i]
+		if o.Repeats == s.p.Repeats && o.Cases > 0 {
+			ways = append(ways, fmt.Sprintf("%s cases with %s each", count(o.Cases), numbered(o.Repeats, "answer")))
+		}
+	}
+	for i := range s.p.Options {
+		o := &s.p.Options[i]
+		if o.Repeats > s.p.Repeats && o.Detect != nil && *o.Detect <= s.p.Effect {
+			ways = append(ways, fmt.Sprintf("%s answers to each of these cases", count(o.Repeats)))
+			break
+		}
+	}
+	text := "no number of cases is enough"
+	if len(ways) > 0 {
+		text = strings.Join(ways, ", or ")
+	}
+	s.wrap("  ", fmt.Sprintf("A drop of %s takes %s.", s.amount(s.p.Effect), text))
+}
+
+func (s planText) table() {
+	s.section("Answers to each case")
+	g := newGrid(1)
+	head := []cell{{"", nil}, {"finds", []style{dim}}}
+	if s.p.Effect > 0 {
+		head = append(head, cell{"cases for " + s.amount(s.p.Effect), []style{dim}})
+	}
+	for _, name := range []string{"samples", "tokens", "cost", "time"} {
+		head = append(head, cell{name, []style{dim}})
+	}
+	for i := range head {
+		g.right(i)
+	}
+	g.add(head...)
+	for i := range s.p.Options {
+		o := &s.p.Options[i]
+		name := count(o.Repeats)
+		if o.Repeats == s.p.Repeats {
+			name = "now " + name
+		}
+		row := []cell{plain(name), plain(s.detect(o.Detect))}
+		if s.p.Effect > 0 {
+			row = append(row, plain(orNone(o.Cases)))
+		}
+		cost := "unknown"
+		if o.Cost != nil {
+			cost = dollars(*o.Cost)
+		}
+		g.add(append(row, plain(count(o.Samples)), plain(rough(o.Prompt+o.Completion)), plain(cost), plain(seconds(math.Ceil(60*o.Minutes))))...)
+	}
+	for _, line := range g.lines(s.terminal) {
+		s.line("  " + line)
+	}
+}
+
+func (s planText) detect(d *float64) string {
+	if d == nil {
+		return "nothing"
+	}
+	return s.amount(*d)
+}
+
+func orNone(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return count(n)
+}
+
+// rough writes a number of tokens in thousands or millions.
+func rough(x float64) string {
+	switch {
+	case x >= 1e6:
+		return number(math.Round(x/1e4)/100) + "M"
+	case x >= 1e4:
+		return number(math.Round(x/1e3)) + "k"
+	}
+	return number(math.Round(x))
+}
+
+func (s planText) margins() {
+	if len(s.p.Margins) == 0 {
+		return
+	}
+	s.section("Margins of the gate, for a system that did not change")
+	for _, m := range s.p.Margins {
+		own := planText{s.terminal, &plan.Suite{Unit: m.Unit, Variance: s.p.Variance}}
+		need := "no number of cases is enough"
+		if m.Cases > 0 {
+			need = fmt.Sprintf("%s cases make it %s", count(m.Cases), percent(s.p.Goal.Power))
+		}
+		s.wrap("  ", fmt.Sprintf("%s, margin %s: shown to be within it in %s of runs; %s", m.Metric, own.amount(m.Margin), percent(m.Chance), need))
+	}
+}
+
+func (s planText) basis() {
+	s.section("What this rests on")
+	s.wrap("  ", "spread: "+s.p.Variance.Basis)
+	s.wrap("  ", "use: "+s.p.Usage)
+	for _, n := range s.p.Notes {
+		s.wrap("  ", "note: "+n)
+	}
+}
+
+// numbered writes a number with its noun.
+func numbered(n int, noun string) string { return count(n) + " " + plural(n, noun) }
+
+// RolloutPlan writes how long a rollout takes to find a canary that is worse.
+func RolloutPlan(w io.Writer, r *plan.Rollout, opts TerminalOptions) error {
+	t := newTerminal(opts)
+	t.line(t.paint("Rollout plan", bold))
+	t.wrap("  ", fmt.Sprintf("events at a rate of %s in the control arm, %s requests an hour, α %s", percent(r.Baseline), number(r.Traffic), number(r.Alpha)))
+	t.section("Until a canary with a higher rate is withdrawn")
+	g := newGrid(1)
+	head := []cell{plain("canary"), plain("its rate"), plain("bound"), plain("median"), plain("9 of 10"), plain("median"), plain("9 of 10")}
+	for i := range head {
+		head[i].styles = []style{dim}
+		g.right(i)
+	}
+	g.add(head...)
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		g.add(plain(percent(row.Split)), plain(percent(row.Candidate)), plain(requests(&row.Bound)), plain(requests(row.Median)), plain(requests(row.P90)), plain(hours(row.MedianHours)), plain(hours(row.P90Hours)))
+	}
+	for _, line := range g.lines(t) {
+		t.line("  " + line)
+	}
+	t.line("")
+	t.wrap("  ", "Requests are of both arms. No procedure finds the change in fewer than the bound, on average; the others are of the e-process that a rollout uses, by simulation.")
+	for i := range r.Rows {
+		if row := &r.Rows[i]; row.Median == nil {
+			t.wrap("  ", fmt.Sprintf("! with %s of the traffic a rate of %s is found in %s of rollouts within %s requests: this stage cannot see it", percent(row.Split), percent(row.Candidate), percent(row.Found), requests(&row.Horizon)), yellow)
+		}
+	}
+	return t.flush(w)
+}
+
+func requests(x *float64) string {
+	if !finite(x) {
+		return "never"
+	}
+	return count(int(math.Ceil(*x)))
+}
+
+func hours(x *float64) string {
+	if !finite(x) {
+		return "never"
+	}
+	return seconds(3600 * *x)
+}
