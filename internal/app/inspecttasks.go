@@ -25,12 +25,12 @@ func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
 		return nil, &config.Error{Pos: config.Pos{File: path}, Problem: "cannot read the file", Err: cause(err)}
 	}
 	out := &TaskInspection{File: path, Runs: []string{}, Findings: []Finding{}}
-	var left config.Errors
+	var left, ignored config.Errors
 	switch {
 	case oaieval.Recognises(path, data):
 		l, loadErr := oaieval.Load(path, data, evalOptions(o))
 		if err = loadErr; err == nil {
-			left = l.Unsupported
+			left, ignored = l.Unsupported, l.Ignored
 			for _, e := range l.Evals {
 				out.Runs = append(out.Runs, e.Report())
 			}
@@ -40,7 +40,7 @@ func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
 		opts.WithoutData = true
 		l, loadErr := lmeval.Load(path, data, opts)
 		if err = loadErr; err == nil {
-			left = l.Unsupported
+			left, ignored = l.Unsupported, l.Ignored
 			for _, t := range l.Tasks {
 				out.Runs = append(out.Runs, t.Report())
 			}
@@ -55,6 +55,9 @@ func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
 	}
 	for _, e := range left {
 		in.add(LeftOut, e)
+	}
+	for _, e := range ignored {
+		in.add(Ignored, e)
 	}
 	out.Findings = append(out.Findings, in.Findings...)
 	return out, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -37,10 +38,10 @@ func loadTask(path string, data []byte, o LoadOptions) (*config.Loaded, error) {
 		config.Locate(err, readBounded)
 		return nil, err
 	}
-	out := &config.Loaded{Suite: suite, Unsupported: task.Unsupported}
+	out := &config.Loaded{Suite: suite, Unsupported: task.Unsupported, Ignored: task.Ignored}
 	var list []asked
 	for _, t := range task.Tasks {
-		list = append(list, asked{t.Name, t.Pos.At("generation_kwargs"), t.Generation})
+		list = append(list, asked{t.Name, t.Pos.At("generation_kwargs"), t.Generation, t.Answers})
 	}
 	return out, generation(out, providers, list)
 }
@@ -48,8 +49,33 @@ func loadTask(path string, data []byte, o LoadOptions) (*config.Loaded, error) {
 func taskOptions(o LoadOptions) lmeval.Options {
 	return lmeval.Options{
 		Read: readBounded, Glob: glob, Vars: o.Vars, JSONLines: jsonLines,
-		Exists: exists,
+		Exists: exists, Files: yamlFiles,
 	}
+}
+
+// maxTaskFiles bounds the files in which tasks are looked for; the harness itself has 14,000.
+const maxTaskFiles = 50_000
+
+// yamlFiles lists the YAML files in a folder and beneath, without hidden folders.
+func yamlFiles(dir string) ([]string, error) {
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch ext := filepath.Ext(path); {
+		case err != nil && path == dir:
+			return err
+		case err != nil: // a folder that cannot be read holds no tasks
+			return fs.SkipDir
+		case d.IsDir() && path != dir && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case d.IsDir() || ext != ".yaml" && ext != ".yml":
+			return nil
+		case len(out) == maxTaskFiles:
+			return fmt.Errorf("%s holds more than %d YAML files", dir, maxTaskFiles)
+		}
+		out = append(out, path)
+		return nil
+	})
+	return out, err
 }
 
 // refuse makes errors of what cannot be run, unless it may be left out.
@@ -80,6 +106,7 @@ type asked struct {
 	name     string
 	pos      config.Pos
 	settings map[string]any
+	answers  int // to one sample
 }
 
 // generation gives each provider the settings that are asked for, where its own configuration has none.
@@ -91,7 +118,7 @@ func generation(out *config.Loaded, providers []config.Provider, list []asked) e
 		case a.settings == nil:
 		case want == nil:
 			want = a
-		case fmt.Sprint(want.settings) != fmt.Sprint(a.settings):
+		case fmt.Sprint(want.settings) != fmt.Sprint(a.settings) || max(1, want.answers) != max(1, a.answers):
 			return &config.Error{Pos: a.pos, Problem: want.name + " and " + a.name + " ask the model with different settings, and a run has one", Want: "a run for each"}
 		}
 	}
@@ -101,8 +128,7 @@ func generation(out *config.Loaded, providers []config.Provider, list []asked) e
 	}
 	for i := range providers {
 		p := &providers[i]
-		switch kind, _, _ := strings.Cut(p.ID, ":"); kind {
-		case "exec", "recorded", "echo", "sim", "sequence", "http", "https", "go":
+		if !takesSettings(p.ID) {
 			out.Ignored = append(out.Ignored, &config.Error{Pos: want.pos, Problem: fmt.Sprintf("the settings %v are not for the provider %s", want.settings, p.ID)})
 			continue
 		}
@@ -114,7 +140,22 @@ func generation(out *config.Loaded, providers []config.Provider, list []asked) e
 		maps.Copy(merged, p.Config.Map)
 		p.Config.Map = merged
 	}
+	for i := range providers {
+		if want.answers > 1 {
+			providers[i] = repeated(providers[i], want.answers)
+		}
+	}
 	return nil
+}
+
+// repeated is a provider that asks p several times for each sample.
+func repeated(p config.Provider, answers int) config.Provider {
+	out := p
+	out.ID, out.Label = "sequence", p.Name()
+	out.Config.Map = map[string]any{
+		"mode": "repeat", "answers": int64(answers), "provider": map[string]any{"id": p.ID, "label": p.Name(), "config": p.Config.Map},
+	}
+	return out
 }
 
 // loadEvals makes a suite of a registry file of OpenAI's evals.
@@ -123,7 +164,11 @@ func loadEvals(path string, data []byte, o LoadOptions) (*config.Loaded, error) 
 	if err != nil {
 		return nil, err
 	}
-	evals, err := oaieval.Load(path, data, evalOptions(o))
+	opts := evalOptions(o)
+	if opts.Judge, err = grader(o, providers); err != nil {
+		return nil, err
+	}
+	evals, err := oaieval.Load(path, data, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -134,10 +179,15 @@ func loadEvals(path string, data []byte, o LoadOptions) (*config.Loaded, error) 
 	if err != nil {
 		return nil, err
 	}
-	out := &config.Loaded{Suite: suite, Unsupported: evals.Unsupported}
+	for _, e := range evals.Evals {
+		if e.Class == "ModelBasedClassify" && opts.Judge == nil {
+			return nil, &config.Error{Pos: config.Pos{Key: "--var judge"}, Problem: e.Name + " is graded by a model, and with several providers none is taken for it", Want: "--var judge=ID, such as --var judge=openai:chat:gpt-4.1"}
+		}
+	}
+	out := &config.Loaded{Suite: suite, Unsupported: evals.Unsupported, Ignored: evals.Ignored}
 	var list []asked
 	for _, e := range evals.Evals {
-		list = append(list, asked{e.Name, e.Pos, e.Generation})
+		list = append(list, asked{e.Name, e.Pos, e.Generation, e.Answers()})
 	}
 	err = generation(out, providers, list)
 	if e, ok := errors.AsType[*config.Error](err); ok {
@@ -147,7 +197,44 @@ func loadEvals(path string, data []byte, o LoadOptions) (*config.Loaded, error) 
 }
 
 func evalOptions(o LoadOptions) oaieval.Options {
-	return oaieval.Options{Read: readBounded, Exists: exists, Vars: o.Vars}
+	return oaieval.Options{Read: readBounded, Exists: exists, Glob: glob, Vars: o.Vars}
+}
+
+// grader is the model that grades: the one that the command line names (--var judge), or else the one
+// that is asked, as evals has it. Of several that are asked none is chosen.
+func grader(o LoadOptions, asked []config.Provider) (func(settings map[string]any) any, error) {
+	var spec config.Provider
+	switch id, named := o.Vars["judge"]; {
+	case named:
+		opts := loadOptions(o)
+		opts.Vars = nil
+		given, err := config.GivenProviders("--var judge", []string{id}, opts)
+		if err != nil {
+			return nil, err
+		}
+		spec = given[0]
+	case len(asked) == 1:
+		spec = asked[0]
+	default:
+		return nil, nil
+	}
+	return func(settings map[string]any) any {
+		merged := map[string]any{}
+		if takesSettings(spec.ID) {
+			maps.Copy(merged, settings)
+		}
+		maps.Copy(merged, spec.Config.Map)
+		return map[string]any{"id": spec.ID, "config": merged}
+	}, nil
+}
+
+// takesSettings says whether a provider is a model that is told how to answer.
+func takesSettings(id string) bool {
+	switch kind, _, _ := strings.Cut(id, ":"); kind {
+	case "exec", "recorded", "echo", "sim", "sequence", "http", "https", "go":
+		return false
+	}
+	return true
 }
 
 func exists(path string) bool {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"math"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -40,59 +41,87 @@ func serve(t *testing.T, file string) (address string) {
 	return srv.URL + "/v1"
 }
 
-// recorded.json holds the prompts and scores of lm-eval 0.4.13 for the same tasks against the same
-// model; bench/conformance/lmeval/run.sh computes them anew.
+// harnessDocument is what the harness made of one document.
+type harnessDocument struct {
+	Prompt string
+	Scores map[string]float64
+}
+
+// recorded.json holds the prompts, scores and metrics of lm-eval 0.4.13 for the same tasks against the
+// same model; bench/conformance/lmeval/run.sh computes them anew.
 func TestTasksAsTheHarness(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(lmevalDir, "recorded.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var recorded struct {
-		Tasks map[string][]struct {
-			Prompt string
-			Scores map[string]float64
+		Tasks map[string]struct {
+			Documents map[string][]harnessDocument
+			Metrics   map[string]float64
 		}
 	}
 	if err := json.Unmarshal(data, &recorded); err != nil {
 		t.Fatal(err)
 	}
-	address := serve(t, filepath.Join(lmevalDir, "sim.yaml"))
-	for _, name := range []string{"capitals", "sums", "physics"} {
-		want := recorded.Tasks["conformance_"+name]
-		if len(want) < 10 {
-			t.Fatalf("%s: %d documents", name, len(want))
-		}
-		f, err := Run(t.Context(), RunOptions{
-			Suite: filepath.Join(lmevalDir, "tasks", name+".yaml"), Out: t.TempDir(), NoCache: true,
-			LoadOptions: LoadOptions{
-				ProviderIDs: []string{"openai:completion:sim"},
-				Env:         func(key string) (string, bool) { return address, key == "OPENAI_BASE_URL" },
-			},
-		})
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		n := 0
-		for s, err := range ReadSamples(f.Dir) {
+	if len(recorded.Tasks) < 9 {
+		t.Fatalf("%d tasks", len(recorded.Tasks))
+	}
+	for task, want := range recorded.Tasks {
+		t.Run(task, func(t *testing.T) {
+			address := serve(t, filepath.Join(lmevalDir, "sim.yaml"))
+			f, err := Run(t.Context(), RunOptions{
+				Suite: filepath.Join(lmevalDir, "tasks", strings.TrimPrefix(task, "conformance_")+".yaml"), Out: t.TempDir(), NoCache: true,
+				LoadOptions: LoadOptions{
+					ProviderIDs: []string{"{id: 'openai:completion:sim', config: {seed: false}}"}, Vars: map[string]string{"prefix": "."},
+					Env: func(key string) (string, bool) { return address, key == "OPENAI_BASE_URL" },
+				},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := want[n]
-			n++
-			if got := s.Vars["lmeval_prompt"]; got != w.Prompt {
-				t.Errorf("%s: prompt\n%q, want\n%q", s.Case, got, w.Prompt)
-			}
-			if len(s.Scores) != len(w.Scores) {
-				t.Errorf("%s: %d scores, want %d", s.Case, len(s.Scores), len(w.Scores))
-			}
-			for _, c := range s.Scores {
-				if v, ok := w.Scores[c.Name]; !ok || c.Value == nil || *c.Value != v {
-					t.Errorf("%s: %+v, want %v", s.Case, c, v)
+			asTheHarness(t, f.Dir, want.Documents)
+			for name, w := range want.Metrics {
+				if m := f.Run.Metrics[name]; m.Mean == nil || !near(*m.Mean, w) {
+					t.Errorf("%s: %+v, want %v", name, m, w)
 				}
 			}
+		})
+	}
+}
+
+// near allows for the order of sums.
+func near(a, b float64) bool { return math.Abs(a-b) <= 1e-9*max(1, math.Abs(b)) }
+
+// asTheHarness compares the samples of a run with the harness's documents, by task.
+func asTheHarness(t *testing.T, dir string, want map[string][]harnessDocument) {
+	t.Helper()
+	n := map[string]int{}
+	for s, err := range ReadSamples(dir) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		if n != len(want) {
-			t.Errorf("%s: %d samples, want %d", name, n, len(want))
+		task := s.Case[:strings.LastIndexByte(s.Case, '/')]
+		if n[task] >= len(want[task]) {
+			t.Fatalf("%s is one document too many", s.Case)
+		}
+		w := want[task][n[task]]
+		n[task]++
+		if got := s.Vars["lmeval_prompt"]; got != w.Prompt {
+			t.Errorf("%s: prompt\n%q, want\n%q", s.Case, got, w.Prompt)
+		}
+		scores := map[string]*float64{}
+		for _, c := range s.Scores {
+			scores[strings.TrimPrefix(c.Name, task+".")] = c.Value
+		}
+		for name, v := range w.Scores {
+			if got := scores[name]; got == nil || !near(*got, v) {
+				t.Errorf("%s: %s is %+v, want %v", s.Case, name, s.Scores, v)
+			}
+		}
+	}
+	for task, docs := range want {
+		if n[task] != len(docs) {
+			t.Errorf("%s: %d samples, want %d", task, n[task], len(docs))
 		}
 	}
 }
@@ -166,7 +195,7 @@ func TestTaskMistakes(t *testing.T) {
 		"field.yaml":  "task: t\ndataset_path: json\ndataset_kwargs: {data_files: d.jsonl}\ntest_split: train\ndoc_to_text: '{{ nope }}'\ndoc_to_target: a\n",
 		"gone.yaml":   "task: t\ndataset_path: json\ndataset_kwargs: {data_files: gone.jsonl}\ntest_split: train\ndoc_to_text: q\ndoc_to_target: a\n",
 		"shots.yaml":  "task: t\ndataset_path: json\ndataset_kwargs: {data_files: d.jsonl}\ntest_split: train\ndoc_to_text: q\ndoc_to_target: a\nnum_fewshot: 3\n",
-		"left.yaml":   "task: t\ndataset_path: json\ndataset_kwargs: {data_files: d.jsonl}\ntest_split: train\ndoc_to_text: q\ndoc_to_target: a\nmetric_list: [{metric: exact_match}, {metric: ter}]\n",
+		"left.yaml":   "task: t\ndataset_path: json\ndataset_kwargs: {data_files: d.jsonl}\ntest_split: train\ndoc_to_text: q\ndoc_to_target: a\nmetric_list: [{metric: exact_match}, {metric: bleurt}]\n",
 		"evals.yaml":  "e: {class: \"a:Match\", args: {samples_jsonl: bad.jsonl}}\n",
 		"bad.jsonl":   `{"input": "x"}` + "\n",
 		"suite.yaml":  "prompts: hi\nproviders: nope\ntests: [{vars: {}}]\n",
@@ -189,13 +218,13 @@ func TestTaskMistakes(t *testing.T) {
 	f("ok.yaml", LoadOptions{ProviderIDs: []string{"{id: echo, confg: {}}"}}, "unknown key")
 	f("ok.yaml", LoadOptions{ProviderIDs: []string{"{id: "}}, "--provider: invalid YAML")
 	f("ok.yaml", LoadOptions{Gate: []string{"pass_rate"}}, `--gate: "pass_rate": not a check`)
-	f("ok.yaml", LoadOptions{Vars: map[string]string{"x": "1"}}, "--var x: a task has no such parameter; want dataset_path or num_fewshot")
+	f("ok.yaml", LoadOptions{Vars: map[string]string{"x": "1"}}, "--var x: a task has no such parameter; want dataset_path, include_path, num_fewshot, prefix")
 	f("ok.yaml", LoadOptions{Vars: map[string]string{"num_fewshot": "x"}}, `--var num_fewshot: "x": not a number of examples`)
 	f("ok.yaml", LoadOptions{Vars: map[string]string{"dataset_path": "nowhere"}}, "--var dataset_path", "not on this machine")
 	f("field.yaml", LoadOptions{}, "d.jsonl:1:", "field.yaml:5:1: doc_to_text", "'nope' is undefined")
 	f("gone.yaml", LoadOptions{}, "gone.yaml:3", "there is no file")
 	f("shots.yaml", LoadOptions{}, "num_fewshot", "the few-shot split has 1 documents; want at least 3")
-	f("left.yaml", LoadOptions{}, "left.yaml:7:", "metric_list[1].metric", `"ter"`, "not supported", "--skip-unsupported")
+	f("left.yaml", LoadOptions{}, "left.yaml:7:", "metric_list[1].metric", `"bleurt"`, "not supported", "--skip-unsupported")
 	f("evals.yaml", LoadOptions{}, "bad.jsonl:1: ideal: the sample has no ideal answer")
 	f("several.yml", LoadOptions{ProviderIDs: []string{"openai:chat:m"}}, "few_shot_jsonl", "cannot read the file")
 	// A suite's own provider does not matter when the command line names one.

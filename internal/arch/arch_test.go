@@ -36,6 +36,8 @@ var ranks = map[string]int{
 
 	// Also for package privacy, which has the scorer's rank.
 	"internal/scorer/leak": 0,
+	// Also for package oaieval, which has the rank of lmeval, and for the scorer.
+	"internal/lmeval/pyjinja": 0,
 
 	"internal/arch": 0,
 }

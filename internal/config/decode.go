@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,6 +43,9 @@ type decoder struct {
 	// root, when set, is where $ref: "#/…" leads to. It is set for a suite's own file alone: data is
 	// never taken for references.
 	root ast.Node
+	// lastKey lets the last of a key's values count, and repeated holds where there are several.
+	lastKey  bool
+	repeated Errors
 }
 
 // customNode is a type that reads itself, for keys that take several shapes.
@@ -261,7 +265,11 @@ func (d *decoder) fields(n ast.Node, p Pos) ([]field, bool) {
 			merged = append(merged, d.mergedFields(target, p)...)
 			continue
 		}
-		if first, dup := seen[key]; dup {
+		if first, dup := seen[key]; dup && d.lastKey {
+			d.repeated = append(d.repeated, &Error{Pos: f.pos, Problem: fmt.Sprintf("the key %q is given again after line %d; the last one counts, as it does in Python", key, first.Line)})
+			own[slices.IndexFunc(own, func(o field) bool { return o.key == key })] = f
+			continue
+		} else if dup {
 			d.fail(f.pos, "", fmt.Sprintf("duplicate key %q, first given at line %d", key, first.Line), "each key once")
 			continue
 		}

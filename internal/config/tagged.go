@@ -12,12 +12,23 @@ type Tagged struct {
 // ParseObject reads a YAML mapping that is not a suite, strictly: a key that is given twice is an
 // error. Nothing is filled in. Scalars with tags of their own become Tagged, at any depth.
 func ParseObject(path string, data []byte) (Object, error) {
-	d := &decoder{file: path, tags: true}
+	return (&decoder{file: path, tags: true}).document(data)
+}
+
+// ParseObjectLast is ParseObject for files that Python reads: of a key that is given twice the last one
+// counts. repeated says where there are such keys.
+func ParseObjectLast(path string, data []byte) (o Object, repeated Errors, err error) {
+	d := &decoder{file: path, tags: true, lastKey: true}
+	o, err = d.document(data)
+	return o, d.repeated, err
+}
+
+func (d *decoder) document(data []byte) (Object, error) {
 	body, ok := d.parseYAML(data)
 	if !ok {
 		return Object{}, d.errs.Err()
 	}
-	p := Pos{File: path}
+	p := Pos{File: d.file}
 	fs, ok := d.fields(body, p)
 	if !ok {
 		d.fail(d.pos(body, p), d.show(body), "not a mapping", "a mapping of keys to values")

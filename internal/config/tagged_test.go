@@ -36,3 +36,18 @@ func TestParseObject(t *testing.T) {
 	bad("a: [", "invalid YAML")
 	bad("", "the file is empty")
 }
+
+func TestParseObjectLast(t *testing.T) {
+	o, repeated, err := ParseObjectLast("t.yaml", []byte("a: 1\nb:\n- c: x\n  d: 1\n  c: y\na: 2\n"))
+	if err != nil || fmt.Sprint(o.Map) != "map[a:2 b:[map[c:y d:1]]]" {
+		t.Errorf("%v %v", o.Map, err)
+	}
+	for _, want := range []string{`t.yaml:6:1: a: the key "a" is given again after line 1`, `t.yaml:5:3: b[0].c: the key "c" is given again after line 3`} {
+		if !strings.Contains(repeated.Error(), want) {
+			t.Errorf("%v lacks %s", repeated, want)
+		}
+	}
+	if o.At("a").Line != 6 {
+		t.Errorf("%v", o.At("a"))
+	}
+}

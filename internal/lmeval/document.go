@@ -91,7 +91,10 @@ func (t *Task) Row(p config.Pos, n int, doc map[string]any) (config.Test, error)
 		}
 		return c, &config.Error{Pos: p, Err: err}
 	}
-	prompt, err := t.context(n, doc)
+	prompt, err := t.start, error(nil)
+	if t.Output != "loglikelihood_rolling" {
+		prompt, err = t.context(n, doc)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -109,7 +112,7 @@ func (t *Task) Row(p config.Pos, n int, doc map[string]any) (config.Test, error)
 		}
 		c.Vars[ChoiceVar] = choices
 		c.Vars[GoldVar] = gold(target, choices)
-	case "loglikelihood":
+	case "loglikelihood", "loglikelihood_rolling":
 		text, ok := target.(string)
 		if !ok || text == "" {
 			return fail(&config.Error{Pos: t.target.pos, Problem: "the target is " + kindOf(target), Want: "a text that is not empty"})

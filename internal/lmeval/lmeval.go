@@ -36,9 +36,13 @@ type Options struct {
 	Read   func(path string) ([]byte, error)
 	Glob   func(pattern string) ([]string, error)
 	Exists func(path string) bool
+	// Files lists the YAML files in a folder and beneath it, sorted.
+	Files func(dir string) ([]string, error)
 	// JSONLines says whether a file holds one JSON object a line rather than a list.
 	JSONLines func(path string) bool
-	// Vars are the parameters of the command line: dataset_path and num_fewshot.
+	// Vars are the parameters of the command line: dataset_path, num_fewshot, include_path (where the
+	// tasks of a group are, besides its own folder) and prefix (what stands before a text whose whole
+	// likelihood is asked for).
 	Vars map[string]string
 	// WithoutData loads a task all the same whose dataset is not on this machine, to describe it.
 	WithoutData bool
@@ -48,8 +52,10 @@ type Options struct {
 type Task struct {
 	Name    string
 	Pos     config.Pos
-	Output  string // generate_until, multiple_choice or loglikelihood
+	Output  string // generate_until, multiple_choice, loglikelihood or loglikelihood_rolling
 	Metrics []Metric
+	// Answers is how many answers the model gives to each document.
+	Answers int
 	// Generation is what the model is asked to do: temperature, max_tokens, stop and whatever else
 	// generation_kwargs has.
 	Generation map[string]any
@@ -60,6 +66,9 @@ type Task struct {
 	firstN     bool
 	// excludeSelf says that a document is never its own example.
 	excludeSelf bool
+
+	// start is the text before one whose whole likelihood is asked for.
+	start string
 
 	text, target, choice, prefix, description field
 	shotText, shotTarget, shotChoice          field
@@ -75,6 +84,17 @@ type Metric struct {
 	Name   string // as the harness calls it
 	Filter string // the pipeline's name; none is the default one
 	config map[string]any
+	// groups are the metrics of groups that its documents enter, derived those that it enters as a whole.
+	groups  []string
+	derived []share
+}
+
+// title is the metric's name with that of its filter.
+func (m Metric) title() string {
+	if m.Filter == "none" {
+		return m.Name
+	}
+	return m.Name + "." + m.Filter
 }
 
 // Loaded is what a file holds: its tasks and what of it cannot be run.
@@ -84,7 +104,10 @@ type Loaded struct {
 	Tasks []*Task
 	// Unsupported lists what the harness could do and telltale cannot, with file, line and key.
 	Unsupported config.Errors
-	content     []string
+	// Ignored lists what makes no difference, for a warning.
+	Ignored config.Errors
+	groups  []*group
+	content []string
 }
 
 // Recognises says whether a YAML file is a task or a group of the harness rather than a suite.
@@ -102,7 +125,7 @@ func Recognises(path string, data []byte) bool {
 	has := func(keys ...string) bool {
 		return slices.ContainsFunc(keys, func(k string) bool { return o.Map[k] != nil })
 	}
-	return has("task") && has("output_type", "doc_to_text", "dataset_path", "include", "group", "test_split", "validation_split")
+	return has("task") && has("output_type", "doc_to_text", "dataset_path", "include", "group", "test_split", "validation_split", "class")
 }
 
 // field is a part of a document: one of its fields, a template, or a value that is always the same.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -46,6 +47,16 @@ func files(m map[string]string) Options {
 	return Options{
 		Read: func(p string) ([]byte, error) { return fs.ReadFile(mem, filepath.Clean(p)) },
 		Glob: func(p string) ([]string, error) { return fs.Glob(mem, filepath.Clean(p)) },
+		Files: func(dir string) ([]string, error) {
+			var out []string
+			for name := range mem {
+				if strings.HasSuffix(name, ".yaml") && (dir == "." || strings.HasPrefix(name, filepath.Clean(dir)+"/")) {
+					out = append(out, name)
+				}
+			}
+			slices.Sort(out)
+			return out, nil
+		},
 		Exists: func(p string) bool {
 			_, err := fs.Stat(mem, filepath.Clean(p))
 			return err == nil
@@ -162,7 +173,7 @@ func TestRowMistakes(t *testing.T) {
 func TestLoadMistakes(t *testing.T) {
 	f := func(text string, want ...string) {
 		t.Helper()
-		l, err := load(t, text, map[string]string{"loop.yaml": "include: loop.yaml"})
+		l, err := load(t, text, map[string]string{"loop.yaml": "include: loop.yaml", "broken.yaml": "a: ["})
 		if err == nil {
 			err = l.Unsupported.Err()
 		}
@@ -175,13 +186,15 @@ func TestLoadMistakes(t *testing.T) {
 	const ok = basic + "doc_to_text: q\ndoc_to_target: a\n"
 	f("task: [", "invalid YAML")
 	f(ok+"doc_to_txt: q", `t.yaml:8:1: doc_to_txt: unknown key "doc_to_txt"`)
-	f(ok+"test_split: x", "duplicate key")
 	f(ok+"output_type: foo", `t.yaml:8:1: output_type: "foo": not an output type; want generate_until`)
 	f(ok+"output_type: multiple_choice", "a multiple choice without choices")
 	f(ok+"num_fewshot: -1", "not a number of that kind")
-	f(ok+"repeats: 3\nfilter_list: [{name: m, filter: [{function: majority_vote}]}]", "a result from several answers")
+	f(ok+"repeats: 3\nfilter_list: [{name: m, filter: [{function: take_first_k, k: 4}]}]", "filter_list[0].filter[0].k", "there are 3 answers of each document here; want at most 3, or repeats: 4")
+	f(ok+"filter_list: [{name: m, filter: [{function: take_first_k}]}]", "not a number of answers")
+	f(ok+"repeats: 3\nmetric_list: [{metric: bleu}]\nfilter_list: [{name: m, filter: [{function: take_first_k, k: 2}]}]", "of several answers behind the filter m")
 	f(ok+"process_docs: !function utils.f", "t.yaml:8:", "process_docs", `"!function utils.f"`, "documents that Python code changes first")
 	f(ok+"metric_list: [{metric: exact_match, aggregation: median}]", "metric_list[0].aggregation", `"median"`, "its own is mean")
+	f(ok+"metric_list: [{metric: exact_match, aggregation: !function u.f}]", "metric_list[0].aggregation", "an aggregation that is a Python function")
 	f(ok+"metric_list: [{metric: exact_match, foo: 1}]", "this setting of a metric is not supported")
 	f(ok+"metric_list: [{metric: exact_match}, {metric: exact_match}]", "given twice")
 	f(ok+"metric_list: [{}]", "a metric without a name")
@@ -202,6 +215,15 @@ func TestLoadMistakes(t *testing.T) {
 	f("include: nope.yaml\n"+ok, "cannot read the file")
 	f("group: g\ntask: [nope]", "has a task, a group or a tag of this name")
 	f("group: g\ntask: [3]", "not a task")
+	f("group: g\ntask: [nope]", "--var include_path=FOLDER")
+	f("group: g\ntask: [{group: h, task: 3}]", "t.yaml:2:", "task[0].task", "a group without tasks")
+	f("group: g\ntask: []\naggregate_metric_list: {metric: acc}", "no task of the group g has this metric")
+	f("group: g\ntask: []\naggregate_metric_list: [{metric: acc, aggregation: median}]", "only the mean of the tasks")
+	f("group: g\ntask: []\naggregate_metric_list: [{metric: acc, foo: 1}]", "aggregate_metric_list[0].foo", "unknown key")
+	f("group: g\ntask: []\naggregate_metric_list: [{}]", "a metric without a name")
+	f("group: g\ntask: [nope]\naggregate_metric_list: [{metric: acc}]", "the mean over the group g lacks nope")
+	f("task: t\nclass: !function task.T\nrecipe: x", "a task that is a Python class")
+	f("include: broken.yaml\ntask: t", "broken.yaml", "invalid YAML")
 }
 
 func TestGroups(t *testing.T) {
@@ -229,6 +251,140 @@ func TestGroups(t *testing.T) {
 	c, err := s.Tests[1].Row(config.Pos{}, 4, map[string]any{"q": "x", "a": "y"})
 	if err != nil || c.ID != "b/4" || c.Assert[0].Metric != "b.exact_match" || c.Tags[0] != "b" || c.Vars[PromptVar] != "B x" {
 		t.Errorf("%+v %v", c, err)
+	}
+}
+
+// The metrics of a group are named as in the harness's results, and say how their parts are weighed.
+func TestGroupMetrics(t *testing.T) {
+	task := func(name, more string) string {
+		return strings.Replace(basic, "task: t", "task: "+name, 1) + "doc_to_text: q\ndoc_to_target: a\n" + more
+	}
+	const three = "metric_list: [{metric: exact_match}, {metric: bleu}]\n"
+	l, err := load(t, `group: g
+task:
+  - {group: h, task: [a, b], aggregate_metric_list: [{metric: exact_match}]}
+  - {group: deep, description: D}
+  - a
+num_fewshot: 0
+aggregate_metric_list:
+  - {metric: exact_match, filter_list: none}
+  - {metric: bleu, weight_by_size: false}
+  - {metric: bleu, filter_list: x}
+`, map[string]string{
+		"a.yaml": task("a", three), "b.yaml": task("b", three+"filter_list: [{name: none, filter: []}, {name: x, filter: []}]\n"), "sub/deep.yaml": "group: deep\ntask: [c]\ndescription: E\n",
+		"sub/c.yaml": "include: _c\ntask: c\n", "sub/_c": strings.ReplaceAll(task("x", three+"description: C\n"), "d.jsonl", "../d.jsonl"),
+	})
+	if err != nil || len(l.Unsupported) > 0 {
+		t.Fatal(err, l.Unsupported)
+	}
+	s, err := l.Suite(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i, source := range s.Tests {
+		c, err := source.Row(config.Pos{}, 0, map[string]any{"q": "x", "a": "y"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range c.Assert {
+			if g := a.Config.Map["groups"]; g != nil {
+				got = append(got, fmt.Sprintf("%s %v", a.Metric, g))
+			}
+		}
+		if i == 2 && c.Vars[PromptVar] != "Dx" {
+			t.Errorf("the nearest setting does not win: %q", c.Vars[PromptVar])
+		}
+	}
+	if s := strings.Join(got, "; "); s != "a.exact_match [g.exact_match g::h.exact_match]; b.exact_match [g.exact_match g::h.exact_match]; b.exact_match.x [g::h.exact_match.x]; c.exact_match [g.exact_match]" {
+		t.Errorf("groups: %s", s)
+	}
+	want := map[string]string{
+		"g.bleu":   `((metrics["a.bleu"])+((metrics["b.bleu"])+(metrics["c.bleu"])))/((1.0)+((1.0)+(1.0)))`,
+		"g.bleu.x": `(metrics["b.bleu.x"]*n["b.bleu.x"])/(n["b.bleu.x"])`,
+	}
+	for _, d := range s.Derived {
+		if d.Expr != want[d.Name] {
+			t.Errorf("%s is %s", d.Name, d.Expr)
+		}
+	}
+	if len(s.Derived) != len(want) {
+		t.Errorf("%+v", s.Derived)
+	}
+}
+
+func TestRepeats(t *testing.T) {
+	f := func(text string, answers int, filters string) {
+		t.Helper()
+		l, err := load(t, basic+"doc_to_text: q\ndoc_to_target: a\n"+text, nil)
+		if err != nil || len(l.Unsupported) > 0 {
+			t.Fatalf("%s: %v %v", text, err, l)
+		}
+		k := l.Tasks[0]
+		if got := fmt.Sprint(k.Metrics[0].config["filters"]); k.Answers != answers || got != filters {
+			t.Errorf("%s: %d answers through %s, want %d through %s", text, k.Answers, got, answers, filters)
+		}
+	}
+	const take = "{function: take_first}"
+	f("repeats: 8", 1, "<nil>")
+	f("repeats: 8\nfilter_list: [{name: x, filter: [{function: lowercase}, "+take+"]}]", 1, "[map[function:lowercase]]")
+	f("repeats: 8\nfilter_list: [{name: x, filter: [{function: majority_vote}, "+take+"]}]", 8, "[map[function:majority_vote] map[function:take_first]]")
+	f("repeats: 8\nfilter_list: [{name: x, filter: [{function: take_first_k, k: 3}, {function: majority_vote}]}]", 3, "[map[function:take_first_k k:3] map[function:majority_vote]]")
+	f("repeats: 8\nfilter_list: [{name: x, filter: [{function: lowercase}]}]", 8, "[map[function:lowercase]]")
+	f("filter_list: [{name: x, filter: [{function: take_first_k, k: 1}, {function: majority_vote}]}]", 1, "<nil>")
+	f("output_type: loglikelihood\nrepeats: 8", 1, "<nil>")
+}
+
+func TestRolling(t *testing.T) {
+	text := basic + "output_type: loglikelihood_rolling\ndoc_to_text: ''\ndoc_to_target: '{{a.strip()}}'\nnum_fewshot: 2\n"
+	opts := files(map[string]string{"d.jsonl": "{}"})
+	opts.Vars = map[string]string{"prefix": "<s>"}
+	l, err := Load("t.yaml", []byte(text), opts)
+	if err != nil || len(l.Unsupported) > 0 {
+		t.Fatal(err, l)
+	}
+	s, err := l.Suite(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.Tests[0].Row(config.Pos{}, 0, map[string]any{"a": " two words "})
+	if err != nil || c.Vars[PromptVar] != "<s>" || c.Vars[TargetVar] != "two words" || len(s.Default.Assert) != 3 {
+		t.Errorf("%+v %v", c, err)
+	}
+}
+
+// A folder may hold one dataset, its parts, or several datasets as the Hub has them.
+func TestFolders(t *testing.T) {
+	f := func(keys, want string) {
+		t.Helper()
+		l, err := load(t, "task: t\ntest_split: test\ndoc_to_text: q\ndoc_to_target: a\n"+keys, map[string]string{"one/x.json": "{}", "parts/p/x.json": "{}"})
+		if err == nil {
+			err = l.Unsupported.Err()
+		}
+		if err != nil {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %s", keys, err, want)
+			}
+			return
+		}
+		if got := l.Tasks[0].eval.tests.Path; got != want {
+			t.Errorf("%s: %s, want %s", keys, got, want)
+		}
+	}
+	f("dataset_path: one", "one")
+	f("dataset_path: parts\ndataset_name: p", "parts/p")
+	f("dataset_path: parts\ndataset_name: q", "t.yaml:6:1: dataset_name: \"q\": the folder has no folder of this name")
+	f("dataset_path: one\ndataset_name: ..", "the folder has no folder of this name")
+}
+
+func TestRepeatedKeys(t *testing.T) {
+	l, err := load(t, basic+"doc_to_text: q\ndoc_to_target: a\ndoc_to_text: '{{a}}!'\n", nil)
+	if err != nil || len(l.Ignored) != 1 || !strings.Contains(l.Ignored[0].Error(), `t.yaml:8:1: doc_to_text: the key "doc_to_text" is given again after line 6`) {
+		t.Fatalf("%v %v", err, l)
+	}
+	c, err := row(t, "doc_to_text: q\ndoc_to_target: a\ndoc_to_text: '{{a}}!'\n", nil, map[string]any{"q": "x", "a": "y"})
+	if err != nil || c.Vars[PromptVar] != "y!" {
+		t.Errorf("%v %v", c.Vars, err)
 	}
 }
 
@@ -286,6 +442,7 @@ func TestRecognises(t *testing.T) {
 	}
 	f("task: t\noutput_type: multiple_choice", true)
 	f("group: g\ntask: [a]", true)
+	f("task: t\nclass: !function task.T", true)
 	f("task: t\ninclude: x", true)
 	f("task: t\nprompts: [a]\ndataset_path: x", false)
 	f("prompts: [a task]\nproviders: echo\ntests: [{vars: {}}]", false)

@@ -10,18 +10,23 @@ import (
 
 // knownMetrics are the metrics that can be computed, by output type.
 var knownMetrics = map[string][]string{
-	"generate_until":  {"exact_match", "bleu", "chrf"},
-	"multiple_choice": {"acc", "acc_norm", "acc_bytes", "exact_match", "f1", "mcc"},
-	"loglikelihood":   {"acc", "perplexity"},
+	"generate_until":        {"exact_match", "bleu", "chrf", "chrf++", "ter"},
+	"multiple_choice":       {"acc", "acc_norm", "acc_bytes", "exact_match", "f1", "mcc", "brier_score"},
+	"loglikelihood":         {"acc", "perplexity"},
+	"loglikelihood_rolling": {"word_perplexity", "byte_perplexity", "bits_per_byte"},
 }
 
 // defaultMetrics are the harness's when a task names none.
 var defaultMetrics = map[string][]string{
 	"generate_until": {"exact_match"}, "multiple_choice": {"acc", "acc_norm"}, "loglikelihood": {"perplexity", "acc"},
+	"loglikelihood_rolling": {"word_perplexity", "byte_perplexity", "bits_per_byte"},
 }
 
-// aggregations are the ones that each metric is reported with here.
-var aggregations = map[string]string{"bleu": "bleu", "chrf": "chrf", "perplexity": "perplexity", "f1": "f1", "mcc": "matthews_corrcoef"}
+// aggregations are the ones that each metric is reported with here; those that are not listed are means.
+var aggregations = map[string]string{
+	"bleu": "bleu", "chrf": "chrf", "chrf++": "chrf++", "ter": "ter", "perplexity": "perplexity", "f1": "f1", "mcc": "matthews_corrcoef",
+	"word_perplexity": "weighted_perplexity", "byte_perplexity": "weighted_perplexity", "bits_per_byte": "bits_per_byte",
+}
 
 // metricOptions are what exact_match can be told.
 var metricOptions = []string{"ignore_case", "ignore_punctuation", "ignore_numbers", "regexes_to_ignore"}
@@ -31,6 +36,9 @@ type pipeline struct {
 	name    string
 	filters []any
 	pos     config.Pos
+	// needs is how many answers of a document it looks at, several says that it leaves more than one.
+	needs   int
+	several bool
 }
 
 // knownFilters are the filters that can be run, with the settings that each has.
@@ -88,10 +96,18 @@ func (l *loader) metrics(m *merged, t *Task) {
 			continue
 		}
 		for _, p := range pipes {
+			if p.several && (name != "exact_match" || conf["regexes_to_ignore"] != nil) {
+				l.unsupported(at, name, "of several answers behind the filter "+p.name+" the harness computes no more than exact_match, and that without regexes_to_ignore; end the filter with take_first")
+				continue
+			}
 			one := maps.Clone(conf)
 			if len(p.filters) > 0 {
 				one["filters"] = p.filters
 			}
+			if p.needs > 1 {
+				one["answers"] = int64(p.needs)
+			}
+			t.Answers = max(t.Answers, p.needs)
 			t.Metrics = append(t.Metrics, Metric{Pos: at, Name: name, Filter: p.name, config: one})
 		}
 	}
@@ -106,18 +122,25 @@ func (l *loader) metricOptions(t *Task, at config.Pos, name string, c map[string
 	if a, ok := aggregations[name]; ok {
 		want = a
 	}
+	also := ""
+	if name == "brier_score" {
+		also = "brier_score" // a mean too
+	}
 	ok := true
 	for _, k := range slices.Sorted(maps.Keys(c)) {
 		v := c[k]
 		switch {
 		case k == "metric" || k == "higher_is_better" || k == "hf_evaluate" || v == nil:
 		case k == "aggregation":
-			if v != want {
+			if _, isCode := v.(config.Tagged); isCode {
+				l.unsupported(at.At(k), v, "an aggregation that is a Python function is not supported")
+				ok = false
+			} else if v != want && v != also {
 				l.unsupported(at.At(k), v, fmt.Sprintf("this aggregation of %s is not supported; its own is %s", name, want))
 				ok = false
 			}
-		case t.Output != "generate_until" && slices.Contains(metricOptions, k): // the harness does not look at them
-		case name == "exact_match" && slices.Contains(metricOptions, k):
+		case t.Output != "generate_until" || name != "exact_match": // the harness gives them to nobody
+		case slices.Contains(metricOptions, k):
 			out[k] = v
 		default:
 			l.unsupported(at.At(k), v, "this setting of a metric is not supported")
@@ -129,7 +152,11 @@ func (l *loader) metricOptions(t *Task, at config.Pos, name string, c map[string
 
 // filters reads filter_list; without it there is one pipeline, which does nothing.
 func (l *loader) filters(m *merged, t *Task) []pipeline {
-	none := []pipeline{{name: "none", pos: m.at("filter_list")}}
+	none := []pipeline{{name: "none", pos: m.at("filter_list"), needs: 1}}
+	repeats := 1
+	if n, ok := l.whole(m, "repeats", 1); ok && t.Output == "generate_until" {
+		repeats = max(1, int(n))
+	}
 	v := m.vals["filter_list"]
 	if v == nil {
 		return none
@@ -149,7 +176,7 @@ func (l *loader) filters(m *merged, t *Task) []pipeline {
 			l.fail(at, nil, "not a filter pipeline", "a mapping with name and a list under filter")
 			continue
 		}
-		p := pipeline{name: name, pos: at}
+		p := pipeline{name: name, pos: at, needs: repeats}
 		if l.steps(&p, steps) {
 			if t.Output != "generate_until" && len(p.filters) > 0 {
 				l.unsupported(at, name, "filters on likelihoods are not supported")
@@ -161,10 +188,12 @@ func (l *loader) filters(m *merged, t *Task) []pipeline {
 	return out
 }
 
-// steps reads the filters of a pipeline.
+// steps reads the filters of a pipeline. Those that pick answers are left out where there is only one.
 func (l *loader) steps(p *pipeline, steps []any) bool {
 	ok := true
-	first := false // the answers have become one
+	first, voted := false, false // the answers have become one
+	left := p.needs
+	all := make([]any, 0, len(steps))
 	for i, s := range steps {
 		at := p.pos.At(fmt.Sprintf("filter[%d]", i))
 		c, isMap := s.(map[string]any)
@@ -189,51 +218,53 @@ func (l *loader) steps(p *pipeline, steps []any) bool {
 				l.fail(at.At(k), c[k], "the filter "+name+" has no such setting", "")
 			}
 		}
-		switch name {
-		case "take_first":
-			first = true
-			continue
-		case "majority_vote":
-			continue // of one answer it is that answer
-		case "take_first_k":
-			if c["k"] != int64(1) {
-				l.unsupported(at.At("k"), c["k"], "a result from several answers is not supported")
-				ok = false
-			}
-			continue
-		}
-		if first {
+		if first && name != "take_first" {
 			l.unsupported(at.At("function"), name, "a filter behind take_first works on single characters in the harness, which is not supported")
 			ok = false
 			continue
 		}
-		p.filters = append(p.filters, c)
+		switch name {
+		case "take_first":
+			if !voted {
+				p.needs = 1
+			}
+			first = true
+		case "majority_vote":
+			voted, left = true, 1
+		case "take_first_k":
+			k, isWhole := c["k"].(int64)
+			switch {
+			case !isWhole || k < 1:
+				l.fail(at.At("k"), c["k"], "not a number of answers", "a whole number from 1")
+				ok = false
+			case int(k) > left:
+				l.fail(at.At("k"), k, fmt.Sprintf("there are %d answers of each document here", left), fmt.Sprintf("at most %d, or repeats: %d", left, k))
+				ok = false
+			default:
+				left = int(k)
+				if !voted {
+					p.needs = left
+				}
+			}
+		}
+		all = append(all, c)
 	}
+	p.several = !first && left > 1
+	p.filters = pruned(all, p.needs > 1)
 	return ok
 }
 
-// takesFirst says whether every pipeline looks at the first answer alone, so that further ones change nothing.
-func (l *loader) takesFirst(m *merged) bool {
-	list, ok := m.vals["filter_list"].([]any)
-	if !ok {
-		return true
-	}
-	for _, item := range list {
-		c, _ := item.(map[string]any)
-		steps, _ := c["filter"].([]any)
-		taken := false
-		for _, s := range steps {
-			step, _ := s.(map[string]any)
-			switch step["function"] {
-			case "take_first":
-				taken = true
-			case "majority_vote":
-				return false
+// pruned leaves out what picks answers when there is one answer.
+func pruned(steps []any, several bool) []any {
+	var out []any
+	for _, s := range steps {
+		switch s.(map[string]any)["function"] {
+		case "take_first", "take_first_k", "majority_vote":
+			if !several {
+				continue
 			}
 		}
-		if !taken {
-			return false
-		}
+		out = append(out, s)
 	}
-	return true
+	return out
 }

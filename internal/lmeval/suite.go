@@ -24,6 +24,10 @@ type split struct {
 // loaders are the names that datasets has for formats of files.
 var loaders = map[string]string{"json": "json", "csv": "csv", "parquet": "parquet", "arrow": "arrow"}
 
+// fileSettings are the settings of a dataset that are data_files itself, or make no difference to files
+// that are here.
+var fileSettings = []string{"data_files", "trust_remote_code", "verification_mode", "download_mode", "cache_dir", "streaming"}
+
 // splits finds the documents that are asked.
 func (l *loader) splits(m *merged, t *Task) bool {
 	name := l.text(m, "test_split", "")
@@ -58,7 +62,7 @@ func (l *loader) split(m *merged, name string) (split, bool) {
 	kw, _ := m.vals["dataset_kwargs"].(map[string]any)
 	kwAt := m.at("dataset_kwargs")
 	for _, k := range slices.Sorted(maps.Keys(kw)) {
-		if k != "data_files" && k != "trust_remote_code" {
+		if !slices.Contains(fileSettings, k) {
 			l.unsupported(kwAt.At(k), kw[k], "this setting of a dataset is not supported")
 			return split{}, false
 		}
@@ -165,11 +169,28 @@ func (l *loader) folder(m *merged, at config.Pos, path, name string) (split, boo
 		}
 		return split{name: name, tests: config.Tests{Pos: at, Path: path}}, l.opts.WithoutData
 	}
-	if v := m.vals["dataset_name"]; v != nil && at.File != "" {
-		l.unsupported(m.at("dataset_name"), v, "a part of a folder by name is not supported; give the part's own folder")
+	part, named := l.part(m, found)
+	if v := m.vals["dataset_name"]; v != nil && at.File != "" && !named {
+		l.unsupported(m.at("dataset_name"), v, "the folder has no folder of this name in it, and a part is not found otherwise; give the part's own folder")
 		return split{}, false
 	}
-	return split{name: name, tests: config.Tests{Pos: at, Path: found, Format: "hf", Split: name}}, true
+	return split{name: name, tests: config.Tests{Pos: at, Path: part, Format: "hf", Split: name}}, true
+}
+
+// part finds the folder that a task means in one that holds several datasets, laid out as on the Hub, or
+// several parts of one. named says that it was found by its dataset_name.
+func (l *loader) part(m *merged, dir string) (path string, named bool) {
+	hub, name := l.text(m, "dataset_path", ""), ""
+	if v, ok := m.vals["dataset_name"].(string); ok && filepath.IsLocal(v) {
+		name = v
+	}
+	for _, sub := range []string{filepath.Join(hub, name), hub, name} {
+		if sub == "" || !filepath.IsLocal(sub) || !l.opts.Exists(l.full(filepath.Join(dir, sub))) {
+			continue
+		}
+		return filepath.Join(dir, sub), name != "" && sub != hub
+	}
+	return dir, false
 }
 
 // generation reads what the model is asked to do.
@@ -228,6 +249,7 @@ func (l *Loaded) Suite(documents func(source config.Tests, n int) ([]map[string]
 		s.Description = "task " + l.Tasks[0].Name + " of lm-evaluation-harness"
 	}
 	pos := config.Pos{File: l.Path}
+	s.Derived = l.derived()
 	s.Prompts = []config.Prompt{{Pos: pos, Label: "task", Messages: []config.PromptMessage{{Role: "user", Text: "{{" + PromptVar + "}}"}}}}
 	if len(l.Tasks) == 1 {
 		s.Prompts[0].Label = l.Tasks[0].Name
@@ -245,7 +267,7 @@ func (l *Loaded) Suite(documents func(source config.Tests, n int) ([]map[string]
 			}
 		}
 		source := t.eval.tests
-		asserts := t.assertions(len(l.Tasks) > 1)
+		asserts := t.assertions(l.Group != "")
 		if len(l.Tasks) == 1 {
 			s.Default.Assert, asserts = asserts, nil
 		}
@@ -322,12 +344,18 @@ func typed(format string, doc map[string]any) map[string]any {
 func (t *Task) assertions(named bool) []config.Assertion {
 	var out []config.Assertion
 	for _, m := range t.Metrics {
-		a := config.Assertion{
-			Pos: m.Pos, Type: Kind, ValuePos: m.Pos, Metric: m.Name,
-			Config: config.Object{Pos: m.Pos, Map: m.config, Keys: map[string]config.Pos{}},
+		conf := m.config
+		if len(m.groups) > 0 {
+			conf = maps.Clone(conf)
+			groups := make([]any, len(m.groups))
+			for i, g := range m.groups {
+				groups[i] = g
+			}
+			conf["groups"] = groups
 		}
-		if m.Filter != "none" {
-			a.Metric += "." + m.Filter
+		a := config.Assertion{
+			Pos: m.Pos, Type: Kind, ValuePos: m.Pos, Metric: m.title(),
+			Config: config.Object{Pos: m.Pos, Map: conf, Keys: map[string]config.Pos{}},
 		}
 		if named {
 			a.Metric = t.Name + "." + a.Metric
@@ -355,9 +383,15 @@ func (t *Task) Report() string {
 		shots = fmt.Sprintf("%d examples", t.shots)
 	}
 	gen := ""
+	if t.Answers > 1 {
+		shots += fmt.Sprintf(", %d answers", t.Answers)
+	}
 	if t.Generation != nil {
-		if b, err := json.Marshal(t.Generation); err == nil {
-			gen = ", asked with " + string(b)
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(t.Generation); err == nil {
+			gen = ", asked with " + strings.TrimSpace(b.String())
 		}
 	}
 	return fmt.Sprintf("%s: %s on split %s of %s, %s, metrics %s%s", t.Name, t.Output, t.eval.name, t.eval.tests.Path, shots, strings.Join(names, ", "), gen)

@@ -34,6 +34,9 @@ var (
 	}
 )
 
+// parameters are what the command line may set.
+var parameters = []string{"dataset_path", "include_path", "num_fewshot", "prefix"}
+
 // maxInclude bounds how deeply files include one another.
 const maxInclude = 20
 
@@ -58,7 +61,9 @@ type loader struct {
 	dir     string // of the file that is read first
 	errs    config.Errors
 	left    config.Errors // what cannot be run
+	ignored config.Errors // what makes no difference here
 	content []string
+	library *library
 }
 
 func (l *loader) fail(p config.Pos, value any, problem, want string) {
@@ -87,15 +92,19 @@ func (l *loader) unsupported(p config.Pos, value any, problem string) {
 
 // read reads a file and merges what it includes; its own keys win.
 func (l *loader) read(path string, data []byte, depth int) (*merged, bool) {
-	o, err := config.ParseObject(path, data)
+	o, repeated, err := config.ParseObjectLast(path, data)
 	if err != nil {
 		l.errs.Append(config.Pos{File: path}, err)
 		return nil, false
 	}
+	for _, e := range repeated {
+		if !slices.ContainsFunc(l.ignored, func(o *config.Error) bool { return o.Pos == e.Pos }) {
+			l.ignored = append(l.ignored, e)
+		}
+	}
 	l.content = append(l.content, string(data))
 	m := &merged{pos: config.Pos{File: path}, file: path, vals: map[string]any{}, keys: map[string]config.Pos{}}
-	if err := l.includes(m, o, depth); err != nil {
-		l.errs.Append(o.At("include"), err)
+	if !l.includes(m, o, depth) {
 		return nil, false
 	}
 	maps.Copy(m.vals, o.Map)
@@ -104,12 +113,13 @@ func (l *loader) read(path string, data []byte, depth int) (*merged, bool) {
 	return m, true
 }
 
-// includes merges the files that o includes into m.
-func (l *loader) includes(m *merged, o config.Object, depth int) error {
+// includes merges the files that o includes into m. It is false when one of them cannot be had, which
+// is then among the errors.
+func (l *loader) includes(m *merged, o config.Object, depth int) bool {
 	var names []any
 	switch v := o.Map["include"].(type) {
 	case nil:
-		return nil
+		return true
 	case []any:
 		names = v
 	default:
@@ -117,40 +127,49 @@ func (l *loader) includes(m *merged, o config.Object, depth int) error {
 	}
 	at := o.At("include")
 	if depth >= maxInclude {
-		return config.Errorf(at, "files include one another more than %d deep", maxInclude)
+		l.errs = append(l.errs, config.Errorf(at, "files include one another more than %d deep", maxInclude))
+		return false
 	}
 	for _, n := range names {
 		name, ok := n.(string)
 		if !ok || name == "" {
-			return &config.Error{Pos: at, Value: fmt.Sprint(n), Problem: "not a path", Want: "the path of a task file"}
+			l.fail(at, n, "not a path", "the path of a task file")
+			return false
 		}
-		path := name
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(o.Pos.File), path)
-		}
+		path := beside(o.Pos.File, name)
 		data, err := l.opts.Read(path)
 		if err != nil {
-			return &config.Error{Pos: at, Value: name, Problem: "cannot read the file", Err: err}
+			l.errs = append(l.errs, &config.Error{Pos: at, Value: name, Problem: "cannot read the file", Err: err})
+			return false
 		}
 		sub, ok := l.read(path, data, depth+1)
 		if !ok {
-			return nil // reported there
+			return false
 		}
 		delete(sub.vals, "task_list")
 		maps.Copy(m.vals, sub.vals)
 		maps.Copy(m.keys, sub.keys)
 	}
-	return nil
+	return true
+}
+
+// beside is the path that a file means by a name.
+func beside(file, name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(file), name)
 }
 
 // Load reads the file of a task or of a group of tasks. Its error is config.Errors.
 func Load(path string, data []byte, opts Options) (*Loaded, error) {
 	l := &loader{opts: opts, dir: filepath.Dir(path)}
+	l.library = newLibrary(l)
 	out := &Loaded{Path: path}
 	m, ok := l.read(path, data, 0)
 	if ok {
 		if _, isList := m.vals["task"].([]any); isList {
-			l.group(out, m)
+			l.groups(out, m)
 		} else if t := l.task(m); t != nil {
 			out.Tasks = append(out.Tasks, t)
 		}
@@ -161,152 +180,16 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 		return nil, err
 	}
 	config.Locate(l.left, opts.Read)
-	out.Unsupported, out.content = l.left, l.content
+	out.Unsupported, out.Ignored, out.content = l.left, l.ignored, l.content
 	return out, nil
 }
 
 func (l *loader) unusedVars() {
 	for _, name := range slices.Sorted(maps.Keys(l.opts.Vars)) {
-		if name != "dataset_path" && name != "num_fewshot" {
-			l.errs = append(l.errs, &config.Error{Pos: config.Pos{Key: "--var " + name}, Problem: "a task has no such parameter", Want: "dataset_path or num_fewshot"})
+		if !slices.Contains(parameters, name) {
+			l.errs = append(l.errs, &config.Error{Pos: config.Pos{Key: "--var " + name}, Problem: "a task has no such parameter", Want: strings.Join(parameters, ", ")})
 		}
 	}
-}
-
-// group reads the tasks of a group: mappings, or names of tasks whose files stand beside it.
-func (l *loader) group(out *Loaded, m *merged) {
-	out.Group = l.text(m, "group", "")
-	if out.Group == "" {
-		l.fail(m.at("group"), nil, "a list of tasks without a name", "group: with the name of the group")
-	}
-	for _, k := range slices.Sorted(maps.Keys(m.vals)) {
-		switch {
-		case k == "aggregate_metric_list":
-			l.unsupported(m.at(k), nil, "a metric over all tasks of a group is not supported; each task has its own")
-		case k != "task" && !slices.Contains(idleKeys, k):
-			l.unsupported(m.at(k), nil, "a setting for all tasks of a group is not supported; write it into the tasks")
-		}
-	}
-	for i, item := range m.vals["task"].([]any) {
-		at := m.at("task").At(fmt.Sprintf("[%d]", i))
-		for _, sub := range l.members(m, item, at, 0) {
-			before := len(l.left)
-			t := l.task(sub)
-			switch {
-			case t == nil && len(l.left) == before && len(l.errs) == 0:
-				l.unsupported(at, nil, "the task cannot be run")
-			case t == nil:
-			case slices.ContainsFunc(out.Tasks, func(o *Task) bool { return o.Name == t.Name }):
-				l.fail(at, t.Name, "the group has this task twice", "each task once")
-			default:
-				out.Tasks = append(out.Tasks, t)
-			}
-		}
-	}
-}
-
-// members finds the tasks that an item of a group stands for: a mapping is one, a name is a task, or
-// all the tasks of a group or with a tag of that name.
-func (l *loader) members(m *merged, item any, at config.Pos, depth int) []*merged {
-	if depth > maxInclude {
-		l.errs = append(l.errs, config.Errorf(at, "groups hold one another more than %d deep", maxInclude))
-		return nil
-	}
-	switch v := item.(type) {
-	case string:
-		var out []*merged
-		for _, f := range l.named(m, v, at) {
-			list, nested := f.vals["task"].([]any)
-			if !nested {
-				out = append(out, f)
-				continue
-			}
-			for i, e := range list {
-				out = append(out, l.members(f, e, f.at("task").At(fmt.Sprintf("[%d]", i)), depth+1)...)
-			}
-		}
-		return out
-	case map[string]any:
-		if sub := l.inline(m, v, at); sub != nil {
-			return []*merged{sub}
-		}
-	default:
-		l.fail(at, item, "not a task", "the name of a task or a mapping")
-	}
-	return nil
-}
-
-// named finds the files beside m of a task, or else of a group, or else of all tasks with a tag.
-func (l *loader) named(m *merged, name string, at config.Pos) []*merged {
-	dir := filepath.Dir(m.file)
-	var found [3][]string
-	for _, pattern := range []string{"*.yaml", "*.yml"} {
-		files, err := l.opts.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			l.errs.Append(at, err)
-			return nil
-		}
-		for _, f := range files {
-			data, err := l.opts.Read(f)
-			if err != nil || f == m.file || !strings.Contains(string(data), name) {
-				continue
-			}
-			o, err := config.ParseObject(f, data)
-			if err != nil {
-				continue
-			}
-			tags, _ := o.Map["tag"].([]any)
-			switch {
-			case o.Map["task"] == name:
-				found[0] = append(found[0], f)
-			case o.Map["group"] == name:
-				found[1] = append(found[1], f)
-			case o.Map["tag"] == name || slices.Contains(tags, any(name)):
-				found[2] = append(found[2], f)
-			}
-		}
-	}
-	for _, files := range found {
-		var out []*merged
-		for _, f := range files {
-			data, err := l.opts.Read(f)
-			if err != nil {
-				l.errs.Append(at, err)
-				continue
-			}
-			if sub, ok := l.read(f, data, 1); ok {
-				out = append(out, sub)
-			}
-		}
-		if len(files) > 0 {
-			return out
-		}
-	}
-	l.fail(at, name, "no file in "+dir+" has a task, a group or a tag of this name", "one whose file stands beside the group's")
-	return nil
-}
-
-// inline reads a task that is written into the group, or that changes one from a file.
-func (l *loader) inline(m *merged, v map[string]any, at config.Pos) *merged {
-	sub := &merged{pos: at, file: m.file, vals: map[string]any{}, keys: map[string]config.Pos{}}
-	o := config.Object{Pos: at, Map: v, Keys: map[string]config.Pos{}}
-	o.Pos.File = m.file
-	if name, ok := v["task"].(string); ok && v["include"] == nil && v["dataset_path"] == nil {
-		base := l.named(m, name, at.At("task"))
-		if len(base) != 1 {
-			return nil
-		}
-		maps.Copy(sub.vals, base[0].vals)
-		maps.Copy(sub.keys, base[0].keys)
-	} else if err := l.includes(sub, o, 1); err != nil {
-		l.errs.Append(at, err)
-		return nil
-	}
-	for k, e := range v {
-		sub.vals[k], sub.keys[k] = e, at.At(k)
-	}
-	delete(sub.vals, "include")
-	return sub
 }
 
 // task turns keys into a Task; nil when something vital cannot be done.
@@ -318,10 +201,7 @@ func (l *loader) task(m *merged) *Task {
 	runs := l.keys(m)
 	t.Output = l.text(m, "output_type", "generate_until")
 	switch t.Output {
-	case "generate_until", "multiple_choice", "loglikelihood":
-	case "loglikelihood_rolling":
-		l.unsupported(m.at("output_type"), t.Output, "the likelihood of whole documents is not supported as a task; the scorer perplexity measures it")
-		runs = false
+	case "generate_until", "multiple_choice", "loglikelihood", "loglikelihood_rolling":
 	default:
 		l.fail(m.at("output_type"), t.Output, "not an output type", "generate_until, multiple_choice, loglikelihood or loglikelihood_rolling")
 	}
@@ -332,14 +212,17 @@ func (l *loader) task(m *merged) *Task {
 	t.choice = l.field(m, "doc_to_choice", &runs)
 	t.prefix = l.field(m, "gen_prefix", &runs)
 	t.description = l.field(m, "description", &runs)
-	l.required(m, t)
-	if n, ok := l.whole(m, "repeats", 1); ok && n > 1 && !l.takesFirst(m) {
-		l.unsupported(m.at("repeats"), n, "a result from several answers is not supported")
-		runs = false
+	if t.Output == "loglikelihood_rolling" {
+		t.start = l.opts.Vars["prefix"]
+	}
+	if runs {
+		l.required(m, t)
 	}
 	l.metrics(m, t)
 	l.generation(m, t)
-	runs = l.splits(m, t) && runs
+	if m.vals["class"] == nil && m.vals["custom_dataset"] == nil {
+		runs = l.splits(m, t) && runs
+	}
 	runs = l.shots(m, t) && runs
 	if !runs {
 		return nil
@@ -352,7 +235,7 @@ func (l *loader) task(m *merged) *Task {
 }
 
 func (l *loader) required(m *merged, t *Task) {
-	if !t.text.set && m.vals["doc_to_text"] == nil {
+	if !t.text.set && m.vals["doc_to_text"] == nil && t.Output != "loglikelihood_rolling" {
 		l.fail(m.at("doc_to_text"), nil, "the task does not say how a document becomes a prompt", "a template or the name of a field")
 	}
 	if !t.target.set && m.vals["doc_to_target"] == nil {
@@ -380,6 +263,7 @@ func (l *loader) keys(m *merged) bool {
 		case vital:
 			l.unsupported(m.at(k), v, why)
 			runs = false
+		case m.vals["class"] != nil: // the class knows what it is for
 		default:
 			l.errs = append(l.errs, &config.Error{Pos: m.at(k), Problem: fmt.Sprintf("unknown key %q", k), Want: "a key of a task of lm-evaluation-harness"})
 		}
@@ -448,6 +332,9 @@ func (l *loader) shots(m *merged, t *Task) bool {
 			l.errs = append(l.errs, &config.Error{Pos: config.Pos{Key: "--var num_fewshot"}, Value: s, Problem: "not a number of examples", Want: "a whole number from 0"})
 		}
 		n = int64(v)
+	}
+	if t.Output == "loglikelihood_rolling" {
+		n = 0 // nothing stands before the text
 	}
 	t.shots = int(n)
 	t.shotText, t.shotTarget, t.shotChoice, t.shotPrefix = t.text, t.target, t.choice, t.prefix

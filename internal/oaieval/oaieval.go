@@ -1,5 +1,5 @@
 // Package oaieval reads the registry files of OpenAI's evals and makes suites of them: the classes Match,
-// Includes and FuzzyMatch, and model-graded classification by the specs fact and closedqa.
+// Includes and FuzzyMatch, and model-graded classification by the specs of a registry's folder modelgraded.
 //
 // A registry file names evals, each with a class and a file of samples {input, ideal}. The package opens
 // no files by itself, runs nothing and judges nothing; samples are read as a dataset. What a class
@@ -26,7 +26,11 @@ const PromptVar = "evals_prompt"
 type Options struct {
 	Read   func(path string) ([]byte, error)
 	Exists func(path string) bool
-	// Vars are the parameters of the command line: eval picks one of the file's evals.
+	Glob   func(pattern string) ([]string, error)
+	// Judge returns what grades, with the settings that an eval asks for; nil when none is named.
+	Judge func(settings map[string]any) any
+	// Vars are the parameters of the command line: eval picks one of the file's evals, registry is the
+	// folder that holds modelgraded and data, judge is Judge's affair.
 	Vars map[string]string
 }
 
@@ -38,6 +42,11 @@ type Eval struct {
 	// Generation is what the class asks of the model.
 	Generation map[string]any
 
+	// answers is how many completions a grader sees together.
+	answers int
+	// args are the spec's own arguments, pairs its inputs.
+	args    map[string]any
+	pairs   []pair
 	tests   config.Tests
 	shots   []json.RawMessage // few-shot messages
 	asserts []config.Assertion
@@ -48,7 +57,9 @@ type Loaded struct {
 	Path        string
 	Evals       []*Eval
 	Unsupported config.Errors
-	content     []byte
+	// Ignored lists what makes no difference, for a warning.
+	Ignored config.Errors
+	content []byte
 }
 
 // entry is a mapping of the file with a class.
@@ -98,7 +109,14 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 		case !ok:
 			l.fail(o.At(name), o.Map[name], "not an eval", "a mapping with class and args, or with id")
 			continue
-		case m["class"] == nil: // the name by which an eval is called, with its description
+		case m["class"] == nil && m["id"] != nil: // the name by which an eval is called, with its description
+			for _, k := range slices.Sorted(maps.Keys(m)) {
+				if k != "id" && !slices.Contains(evalKeys, k) {
+					out.Ignored = append(out.Ignored, &config.Error{Pos: o.At(name).At(k), Problem: "evals does not look at this key"})
+				}
+			}
+			continue
+		case m["class"] == nil:
 			l.keys(o.At(name), m, append([]string{"id"}, evalKeys...))
 			continue
 		}
@@ -111,8 +129,8 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 		l.errs = append(l.errs, &config.Error{Pos: config.Pos{Key: "--var eval"}, Value: picked, Problem: "the file has no such eval", Want: "one of " + strings.Join(names, ", ")})
 	}
 	for _, name := range slices.Sorted(maps.Keys(opts.Vars)) {
-		if name != "eval" {
-			l.errs = append(l.errs, &config.Error{Pos: config.Pos{Key: "--var " + name}, Problem: "a registry file has no such parameter", Want: "eval"})
+		if !slices.Contains([]string{"eval", "judge", "registry"}, name) {
+			l.errs = append(l.errs, &config.Error{Pos: config.Pos{Key: "--var " + name}, Problem: "a registry file has no such parameter", Want: "eval, judge, registry"})
 		}
 	}
 	if err := l.errs.Err(); err != nil {
@@ -120,6 +138,7 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 		return nil, err
 	}
 	config.Locate(out.Unsupported, opts.Read)
+	config.Locate(out.Ignored, opts.Read)
 	return out, nil
 }
 
@@ -146,6 +165,9 @@ func (l *loader) unsupported(p config.Pos, value any, problem string) {
 	l.out.Unsupported = append(l.out.Unsupported, e)
 }
 
+// classes are the classes of evals that can be run.
+var classes = []string{"Match", "Includes", "FuzzyMatch", "ModelBasedClassify"}
+
 // evalKeys are those of evals and of their names that decide nothing.
 var evalKeys = []string{"description", "metrics", "disclaimer", "key", "group", "registry_path"}
 
@@ -163,12 +185,16 @@ func (l *loader) eval(e entry) {
 	class, _ := e.vals["class"].(string)
 	at := func(key string) config.Pos { return e.pos.At(key) }
 	l.keys(e.pos, e.vals, append([]string{"class", "args"}, evalKeys...))
+	_, name, _ := strings.Cut(class, ":")
+	if !slices.Contains(classes, name) {
+		l.unsupported(at("class"), class, "this class of evals is not supported; "+strings.Join(classes, ", ")+" are")
+		return
+	}
 	args, ok := e.vals["args"].(map[string]any)
 	if !ok {
 		l.fail(at("args"), nil, "an eval without arguments", "args: with samples_jsonl")
 		return
 	}
-	_, name, _ := strings.Cut(class, ":")
 	ev := &Eval{Name: e.name, Pos: e.pos, Class: name, Generation: map[string]any{}}
 	argsAt := func(key string) config.Pos { return at("args").At(key) }
 	known := map[string]bool{"samples_jsonl": true}
@@ -181,17 +207,12 @@ func (l *loader) eval(e entry) {
 		}
 		return n, given && ok
 	}
-	assert := func(a config.Assertion) {
-		a.Pos, a.ValuePos = e.pos, e.pos
-		a.Config.Pos = e.pos
-		ev.asserts = append(ev.asserts, a)
-	}
 	// The classes take max_tokens; of these only FuzzyMatch passes a bound on, one of its own.
 	whole("max_tokens")
 	switch name {
 	case "Match":
 		ev.Generation["temperature"] = 0.0
-		assert(config.Assertion{Type: "cel", Value: "vars.ideal.exists(o, output.startsWith(o))", Metric: "accuracy"})
+		ev.assert(config.Assertion{Type: "cel", Value: "vars.ideal.exists(o, output.startsWith(o))", Metric: "accuracy"})
 		n, _ := whole("num_few_shot")
 		known["few_shot_jsonl"] = true
 		if n > 0 {
@@ -203,27 +224,18 @@ func (l *loader) eval(e entry) {
 		if args["ignore_case"] == true {
 			kind = "icontains-any"
 		}
-		assert(config.Assertion{Type: kind, Value: "{{ideal}}", Metric: "accuracy"})
+		ev.assert(config.Assertion{Type: kind, Value: "{{ideal}}", Metric: "accuracy"})
 	case "FuzzyMatch":
 		ev.Generation["temperature"], ev.Generation["max_tokens"] = 0.0, int64(16)
-		assert(config.Assertion{Type: "fuzzy-match", Value: "{{ideal}}", Metric: "accuracy"})
-		assert(config.Assertion{Type: "f1", Value: "{{ideal}}", Metric: "f1_score"})
+		ev.assert(config.Assertion{Type: "fuzzy-match", Value: "{{ideal}}", Metric: "accuracy"})
+		ev.assert(config.Assertion{Type: "f1", Value: "{{ideal}}", Metric: "f1_score"})
 	case "ModelBasedClassify":
-		for _, k := range []string{"eval_type", "modelgraded_spec", "modelgraded_spec_args", "sample_kwargs", "eval_kwargs", "multicomp_n", "metaeval"} {
+		for _, k := range []string{"eval_type", "modelgraded_spec", "modelgraded_spec_args", "sample_kwargs", "eval_kwargs", "multicomp_n", "match_fn", "metaeval"} {
 			known[k] = true
 		}
-		switch spec := args["modelgraded_spec"]; spec {
-		case "fact":
-			assert(config.Assertion{Type: "factuality", Value: "{{ideal}}", Metric: "fact"})
-		case "closedqa":
-			assert(config.Assertion{Type: "model-graded-closedqa", Value: "{{criteria}}", Metric: "closedqa"})
-		default:
-			l.unsupported(argsAt("modelgraded_spec"), spec, "this model-graded spec is not supported; fact and closedqa are")
+		if !l.grade(ev, args, argsAt) {
 			return
 		}
-	default:
-		l.unsupported(at("class"), class, "this class of evals is not supported; Match, Includes, FuzzyMatch and ModelBasedClassify are")
-		return
 	}
 	for _, k := range slices.Sorted(maps.Keys(args)) {
 		if !known[k] {
@@ -239,16 +251,33 @@ func (l *loader) eval(e entry) {
 	l.out.Evals = append(l.out.Evals, ev)
 }
 
-// path finds a file of samples: from the registry file's folder, or from the folder data beside it, where
-// the registry of evals has them.
+// path finds a file of samples: from the registry file's folder, or from the folder data of the registry.
 func (l *loader) path(p string) string {
 	if filepath.IsAbs(p) || strings.Contains(p, "://") || l.opts.Exists(filepath.Join(l.dir, p)) {
 		return p
 	}
-	if data := filepath.Join("..", "data", p); l.opts.Exists(filepath.Join(l.dir, data)) {
-		return data
+	for _, dir := range l.registry("data") {
+		file := filepath.Join(dir, p)
+		if !l.opts.Exists(file) {
+			continue
+		}
+		// Paths of a suite are relative to its folder.
+		if rel, err := filepath.Rel(l.dir, file); err == nil {
+			return rel
+		}
+		return file
 	}
 	return p
+}
+
+// registry lists the folders of that name: of the registry that the command line names, or beside the
+// file's folder, or in it.
+func (l *loader) registry(name string) []string {
+	out := []string{filepath.Join(l.dir, "..", name), filepath.Join(l.dir, name)}
+	if dir := l.opts.Vars["registry"]; dir != "" {
+		out = slices.Insert(out, 0, filepath.Join(dir, name))
+	}
+	return out
 }
 
 // fewShot reads the first n examples: lines of {"sample": [messages]}.
@@ -316,39 +345,54 @@ func (l *Loaded) Suite() (*config.Suite, error) {
 	return s, nil
 }
 
+// Answers is how many answers the model gives to each sample.
+func (e *Eval) Answers() int { return max(1, e.answers) }
+
+// assert adds an assertion of the eval.
+func (e *Eval) assert(a config.Assertion) {
+	a.Pos, a.ValuePos, a.ProviderPos = e.Pos, e.Pos, e.Pos
+	a.Config.Pos = e.Pos
+	e.asserts = append(e.asserts, a)
+}
+
 // row makes the case of a sample.
 func (e *Eval) row(p config.Pos, n int, row map[string]any) (config.Test, error) {
 	c := config.Test{Pos: p, ID: fmt.Sprintf("%s/%d", e.Name, n), Vars: maps.Clone(row)}
+	maps.Copy(c.Vars, e.args)
+	key, err := e.asked(p, row, &c)
+	if err != nil {
+		return c, err
+	}
 	var messages []json.RawMessage
 	add := func(v any) error {
 		b, err := json.Marshal(v)
 		messages = append(messages, b)
 		return err
 	}
-	switch in := row["input"].(type) {
+	switch in := row[key].(type) {
 	case string: // evals asks with it as a system message
 		if err := add(map[string]any{"role": "system", "content": in}); err != nil {
-			return c, &config.Error{Pos: p.At("input"), Err: err}
+			return c, &config.Error{Pos: p.At(key), Err: err}
 		}
 	case []any:
 		if len(in) == 0 {
-			return c, &config.Error{Pos: p.At("input"), Problem: "the list of chat messages is empty", Want: "at least one"}
+			return c, &config.Error{Pos: p.At(key), Problem: "the list of chat messages is empty", Want: "at least one"}
 		}
 		for i, m := range in {
 			o, ok := m.(map[string]any)
 			role, isText := o["role"].(string)
 			if !ok || !isText {
-				return c, &config.Error{Pos: p.At(fmt.Sprintf("input[%d]", i)), Problem: "not a chat message", Want: `{"role": …, "content": …}`}
+				return c, &config.Error{Pos: p.At(fmt.Sprintf("%s[%d]", key, i)), Problem: "not a chat message", Want: `{"role": …, "content": …}`}
 			}
 			if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, role) {
-				return c, &config.Error{Pos: p.At(fmt.Sprintf("input[%d].role", i)), Value: role, Problem: "not a role", Want: "system, developer, user, assistant or tool"}
+				return c, &config.Error{Pos: p.At(fmt.Sprintf("%s[%d].role", key, i)), Value: role, Problem: "not a role", Want: "system, developer, user, assistant or tool"}
 			}
 			if err := add(map[string]any{"role": role, "content": o["content"]}); err != nil {
-				return c, &config.Error{Pos: p.At("input"), Err: err}
+				return c, &config.Error{Pos: p.At(key), Err: err}
 			}
 		}
 	default:
-		return c, &config.Error{Pos: p.At("input"), Problem: "the sample has no input", Want: "a text or a list of chat messages"}
+		return c, &config.Error{Pos: p.At(key), Problem: "the sample has no " + key, Want: "a text or a list of chat messages"}
 	}
 	if len(e.shots) > 0 {
 		if _, chat := row["input"].([]any); !chat || len(messages) == 0 {
@@ -381,11 +425,42 @@ func (e *Eval) row(p config.Pos, n int, row map[string]any) (config.Test, error)
 	return c, nil
 }
 
+// asked says which part of a sample the model is asked. A sample that has its answers already is not
+// asked: c then holds the answer.
+func (e *Eval) asked(p config.Pos, row map[string]any, c *config.Test) (string, error) {
+	if e.pairs == nil {
+		return "input", nil
+	}
+	key := ""
+	for _, in := range e.pairs {
+		v, given := row[in.output]
+		text, isText := v.(string)
+		switch {
+		case !given && key != "":
+			return "", &config.Error{Pos: p.At(in.input), Problem: "the spec asks the model " + key + " and " + in.input + " for one sample: several prompts are not supported", Want: "samples that hold " + in.output}
+		case !given:
+			key = in.input
+		case !isText:
+			return "", &config.Error{Pos: p.At(in.output), Problem: "the answer in the sample is not a text", Want: "a text"}
+		case c.Output == nil:
+			c.Output = &text
+		}
+	}
+	if key == "" {
+		return e.pairs[0].input, nil
+	}
+	c.Output = nil
+	return key, nil
+}
+
 // Report says in one line what of an eval is run.
 func (e *Eval) Report() string {
 	var kinds []string
 	for _, a := range e.asserts {
 		kinds = append(kinds, a.Metric+" by "+a.Type)
+	}
+	if e.answers > 1 {
+		kinds = append(kinds, fmt.Sprintf("%d answers at a time", e.answers))
 	}
 	return fmt.Sprintf("%s: %s on %s: %s", e.Name, e.Class, e.tests.Path, strings.Join(kinds, ", "))
 }

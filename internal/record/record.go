@@ -89,7 +89,10 @@ type Response struct {
 	PromptLogprobs []TokenLogprob
 	// Likelihoods answer Request.Continuations, in their order.
 	Likelihoods []Likelihood
-	ToolCalls   []ToolCall
+	// Answers are all answers of a provider that was asked several times for one sample, the first of
+	// which is Output; nil when it was asked once.
+	Answers   []string `json:",omitempty"`
+	ToolCalls []ToolCall
 	// Turns are the earlier turns of a conversation, of which Output is the last answer.
 	Turns []Turn
 	Usage Usage

@@ -48,10 +48,14 @@ func buildFuzzy(s Spec) (Scorer, error) {
 
 // The metrics by what they are computed from.
 var harnessMetrics = map[string][]string{
-	"generate_until":  {"exact_match", "bleu", "chrf"},
-	"multiple_choice": {"acc", "acc_norm", "acc_bytes", "exact_match", "f1", "mcc"},
-	"loglikelihood":   {"acc", "perplexity"},
+	"generate_until":        {"exact_match", "bleu", "chrf", "chrf++", "ter"},
+	"multiple_choice":       {"acc", "acc_norm", "acc_bytes", "exact_match", "f1", "mcc", "brier_score"},
+	"loglikelihood":         {"acc", "perplexity"},
+	"loglikelihood_rolling": {"word_perplexity", "byte_perplexity", "bits_per_byte"},
 }
+
+// rollingUnits are what the likelihood of a whole text is divided by.
+var rollingUnits = map[string]logprob.Unit{"word_perplexity": logprob.Word, "byte_perplexity": logprob.Byte, "bits_per_byte": logprob.BitsPerByte}
 
 // harness is one metric of one task.
 type harness struct {
@@ -60,9 +64,13 @@ type harness struct {
 	// which of them is right.
 	target, choices, gold string
 	delimiter             string
-	filters               []harnessFilter
-	exact                 exactMatch
-	recipe                string
+	filters               []harnessStep
+	// answers is how many answers of a document are judged together; 1 is the usual case.
+	answers int
+	// groups are metrics over several tasks that a document's value enters as well.
+	groups []string
+	exact  exactMatch
+	recipe string
 }
 
 func buildHarness(s Spec) (Scorer, error) {
@@ -74,11 +82,15 @@ func buildHarness(s Spec) (Scorer, error) {
 	metrics, ok := harnessMetrics[h.output]
 	switch {
 	case !ok:
-		r.Fail("output_type", "no such output type", "generate_until, multiple_choice or loglikelihood")
+		r.Fail("output_type", "no such output type", "generate_until, multiple_choice, loglikelihood or loglikelihood_rolling")
 	case !slices.Contains(metrics, h.metric):
 		r.Fail("metric", "not a metric of "+h.output, strings.Join(metrics, ", "))
 	}
 	h.exact.read(r)
+	h.groups = r.Strings("groups")
+	if h.answers = r.Int("answers", 1); h.answers < 1 {
+		r.Fail("answers", "too few", "a number from 1")
+	}
 	steps := r.Any("filters")
 	if h.output != "generate_until" && steps != nil {
 		r.Fail("filters", "likelihoods are not filtered", "filters only with generate_until")
@@ -90,7 +102,7 @@ func buildHarness(s Spec) (Scorer, error) {
 		errs = append(errs, &config.Error{Pos: s.Config.At("filters"), Problem: "not a list", Want: "a list of mappings with function"})
 	}
 	for i, step := range list {
-		f, err := newHarnessFilter(step, s.Config.At("filters").At(fmt.Sprintf("[%d]", i)))
+		f, err := newHarnessStep(step, s.Config.At("filters").At(fmt.Sprintf("[%d]", i)))
 		errs.Append(s.Pos, err)
 		h.filters = append(h.filters, f)
 	}
@@ -99,7 +111,7 @@ func buildHarness(s Spec) (Scorer, error) {
 	}
 	params := map[string]any{}
 	for k, v := range s.Config.Map {
-		if k != "target" && k != "choices" && k != "gold" {
+		if k != "target" && k != "choices" && k != "gold" && k != "groups" {
 			params[k] = v
 		}
 	}
@@ -111,12 +123,14 @@ func (h *harness) convention() string { return h.recipe }
 
 func (h *harness) shape() shape {
 	switch h.metric {
-	case "bleu", "chrf", "f1", "mcc":
+	case "bleu", "chrf", "chrf++", "ter", "f1", "mcc", "brier_score":
 		return shape{continuous: true}
 	case "perplexity":
 		return shape{continuous: true, unit: "ppl"}
+	case "word_perplexity", "byte_perplexity", "bits_per_byte":
+		return shape{continuous: true, unit: unitOf(rollingUnits[h.metric])}
 	}
-	return shape{judges: true, graded: true}
+	return shape{judges: true, graded: true, continuous: h.answers > 1}
 }
 
 // readsAnswer says whether an answer is judged, rather than likelihoods.
@@ -137,7 +151,7 @@ func (h *harness) continuations(vars map[string]any) ([]string, error) {
 			out[i] = h.delimiter + c
 		}
 		return out, err
-	case "loglikelihood":
+	case "loglikelihood", "loglikelihood_rolling":
 		t, ok := vars[h.target].(string)
 		if !ok || t == "" {
 			return nil, fmt.Errorf("variable %q holds no target: want a text", h.target)
@@ -166,35 +180,50 @@ func textList(vars map[string]any, name string) ([]string, error) {
 
 // Score computes the metric of one document.
 func (h *harness) Score(_ context.Context, in *Input) (Result, error) {
+	res, err := h.score(in)
+	if err != nil || len(h.groups) == 0 {
+		return res, err
+	}
+	if len(res.Measures) == 0 {
+		res.Measures = []record.Measure{{Metric: ".", Kind: "rate", Value: res.Value}}
+	}
+	own := res.Measures[0]
+	for _, g := range h.groups {
+		own.Metric = g
+		res.Measures = append(res.Measures, own)
+	}
+	return res, nil
+}
+
+func (h *harness) score(in *Input) (Result, error) {
 	switch h.output {
 	case "multiple_choice":
 		return h.choose(in)
-	case "loglikelihood":
+	case "loglikelihood", "loglikelihood_rolling":
 		return h.likely(in)
 	}
-	answer := in.Response.Output
+	answers := []string{in.Response.Output}
+	if h.answers > 1 {
+		if answers = in.Response.Answers; len(answers) < h.answers {
+			return Result{}, fmt.Errorf("the provider gave %d answers of %d; a provider sequence with mode: repeat gives them", max(1, len(answers)), h.answers)
+		}
+	}
 	for _, f := range h.filters {
 		var err error
-		if answer, err = f(answer, in.Vars); err != nil {
+		if answers, err = f.apply(answers, in.Vars); err != nil {
 			return Result{}, err
 		}
 	}
-	var targets []string
-	several := false
-	switch v := in.Vars[h.target].(type) {
-	case string:
-		targets = []string{v}
-	case []any:
-		several = true
-		if len(v) > 0 {
-			var err error
-			if targets, err = textListOf(v, h.target); err != nil {
-				return Result{}, err
-			}
-		}
-	default:
-		return Result{}, fmt.Errorf("variable %q holds no target: want a text or a list of texts", h.target)
+	targets, several, err := h.targets(in.Vars)
+	switch {
+	case err != nil:
+		return Result{}, err
+	case several && len(answers) > 1:
+		return Result{}, errors.New("several answers against several targets are not defined in the harness")
+	case len(answers) > 1:
+		return h.share(answers, targets)
 	}
+	answer := answers[0]
 	if h.metric != "exact_match" {
 		if several {
 			return Result{}, fmt.Errorf("%s with several targets is not defined in the harness", h.metric)
@@ -216,6 +245,39 @@ func (h *harness) Score(_ context.Context, in *Input) (Result, error) {
 	return res, nil
 }
 
+// targets reads the reference answers of a case, and whether it is a list that holds them.
+func (h *harness) targets(vars map[string]any) (targets []string, several bool, err error) {
+	switch v := vars[h.target].(type) {
+	case string:
+		return []string{v}, false, nil
+	case []any:
+		if len(v) > 0 {
+			targets, err = textListOf(v, h.target)
+		}
+		return targets, true, err
+	}
+	return nil, false, fmt.Errorf("variable %q holds no target: want a text or a list of texts", h.target)
+}
+
+// share is the share of the answers that equal the target, which is what the harness makes of a pipeline
+// that leaves several. The document is right when all of them are.
+func (h *harness) share(answers, targets []string) (Result, error) {
+	hits := 0
+	for _, a := range answers {
+		ok, err := h.exact.any(a, targets)
+		if err != nil {
+			return Result{}, err
+		}
+		if ok {
+			hits++
+		}
+	}
+	res := measured(float64(hits)/float64(len(answers)), hits == len(answers), "%d of %d answers, filtered, are %s", hits, len(answers), quote(targets[0]))
+	res.Measures = []record.Measure{{Metric: ".", Kind: "mean", Value: res.Value}}
+	res.Detail = map[string]any{"filtered": answers}
+	return res, nil
+}
+
 // textListOf reads a list whose texts may be empty.
 func textListOf(list []any, name string) ([]string, error) {
 	out := make([]string, len(list))
@@ -229,10 +291,17 @@ func textListOf(list []any, name string) ([]string, error) {
 	return out, nil
 }
 
-// overlap is BLEU or chrF with sacreBLEU's defaults; the metric is the corpus score.
+// overlap is BLEU, chrF, chrF++ or TER with sacreBLEU's defaults; the metric is the corpus score.
 func (h *harness) overlap(answer string, targets []string) Result {
-	if h.metric == "chrf" {
+	switch h.metric {
+	case "ter":
+		stats := textmetric.TER{}.References(targets).Stats(answer)
+		return Result{Value: textmetric.TER{}.Score(stats), Measures: []record.Measure{{Metric: ".", Kind: "corpus/" + terFinisher, Stats: stats}}}
+	case "chrf", "chrf++":
 		c := textmetric.CHRF{CharOrder: 6, Beta: 2}
+		if h.metric == "chrf++" {
+			c.WordOrder = 2
+		}
 		stats := c.References(targets).Stats(answer)
 		return Result{Value: c.Score(stats), Measures: []record.Measure{{Metric: ".", Kind: "corpus/" + chrfFinisher(c), Stats: stats}}}
 	}
@@ -273,6 +342,17 @@ func (h *harness) likely(in *Input) (Result, error) {
 		return Result{}, err
 	}
 	l := given[0]
+	if unit, rolling := rollingUnits[h.metric]; rolling {
+		sums := unit.Stats(logprob.Text{LL: l.Logprob, Words: logprob.Words(texts[0]), Bytes: len(texts[0])})
+		v := unit.Value(sums)
+		if math.IsInf(v, 0) {
+			return Result{}, fmt.Errorf("%s is no number: log-likelihood %g over %v units", h.metric, sums[0], sums[1])
+		}
+		return Result{
+			Value: v, Detail: map[string]any{"log_likelihood": l.Logprob, "units": sums[1]},
+			Measures: []record.Measure{{Metric: ".", Kind: "corpus/" + perplexityFinisher(unit), Stats: sums, Unit: unitOf(unit)}},
+		}, nil
+	}
 	if h.metric == "perplexity" { // exp of the mean over documents of -log-likelihood
 		return Result{
 			Value: math.Exp(-l.Logprob), Detail: map[string]any{"log_likelihood": l.Logprob},
@@ -315,6 +395,9 @@ func (h *harness) choose(in *Input) (Result, error) {
 		res.Detail = detail
 		return res, nil
 	}
+	if h.metric == "brier_score" {
+		return brier(lls, gold, detail)
+	}
 	if h.metric == "f1" || h.metric == "mcc" {
 		return h.binary(logprob.Acc.Pick(lls, choices), gold, detail)
 	}
@@ -335,6 +418,27 @@ func (h *harness) choose(in *Input) (Result, error) {
 	}
 	res.Detail = detail
 	return res, nil
+}
+
+// brier is the squared distance between the probabilities that the likelihoods give the choices and the
+// right one's 1 (Brier 1950): from 0, which is best, to 2.
+func brier(lls []float64, gold []int, detail any) (Result, error) {
+	if len(gold) != 1 || gold[0] < 0 || gold[0] >= len(lls) {
+		return Result{}, fmt.Errorf("brier_score takes one right choice, not %v", gold)
+	}
+	highest := slices.Max(lls)
+	total, sum := 0.0, 0.0
+	for _, l := range lls {
+		total += math.Exp(l - highest)
+	}
+	for i, l := range lls {
+		d := math.Exp(l-highest) / total
+		if i == gold[0] {
+			d--
+		}
+		sum += d * d
+	}
+	return Result{Value: sum, Detail: detail, Measures: []record.Measure{{Metric: ".", Kind: "mean", Value: sum}}}, nil
 }
 
 // binary counts one document of a choice between 0 and 1 for F1 or Matthews' correlation, which

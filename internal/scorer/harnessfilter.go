@@ -16,6 +16,59 @@ import (
 // harnessFilter changes an answer before it is compared. vars are the case's own.
 type harnessFilter func(answer string, vars map[string]any) (string, error)
 
+// harnessStep changes every answer of a document, or picks some of them.
+type harnessStep struct {
+	change harnessFilter // nil for a step that picks
+	pick   func(answers []string) []string
+}
+
+func (s harnessStep) apply(answers []string, vars map[string]any) ([]string, error) {
+	if s.change == nil {
+		return s.pick(answers), nil
+	}
+	out := make([]string, len(answers))
+	for i, a := range answers {
+		var err error
+		if out[i], err = s.change(a, vars); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func newHarnessStep(step any, at config.Pos) (harnessStep, error) {
+	m, _ := step.(map[string]any)
+	switch m["function"] {
+	case "take_first":
+		return harnessStep{pick: func(a []string) []string { return a[:1] }}, nil
+	case "majority_vote":
+		return harnessStep{pick: majority}, nil
+	case "take_first_k":
+		k, ok := m["k"].(int64)
+		if !ok || k < 1 {
+			return harnessStep{}, &config.Error{Pos: at.At("k"), Value: fmt.Sprint(m["k"]), Problem: "not a number of answers", Want: "a whole number from 1"}
+		}
+		return harnessStep{pick: func(a []string) []string { return a[:min(len(a), int(k))] }}, nil
+	}
+	f, err := newHarnessFilter(step, at)
+	return harnessStep{change: f}, err
+}
+
+// majority picks the answer that is given most often; of several the one that was given first.
+func majority(answers []string) []string {
+	votes := map[string]int{}
+	for _, a := range answers {
+		votes[a]++
+	}
+	best := answers[0]
+	for _, a := range answers {
+		if votes[a] > votes[best] {
+			best = a
+		}
+	}
+	return []string{best}
+}
+
 func newHarnessFilter(step any, at config.Pos) (harnessFilter, error) {
 	m, ok := step.(map[string]any)
 	if !ok {
@@ -52,7 +105,7 @@ func newHarnessFilter(step any, at config.Pos) (harnessFilter, error) {
 			out = c.apply
 		}
 	default:
-		r.Fail("function", "no such filter", "regex, multi_choice_regex, map, remove_whitespace, lowercase or uppercase")
+		r.Fail("function", "no such filter", "regex, multi_choice_regex, map, remove_whitespace, lowercase, uppercase, take_first, take_first_k or majority_vote")
 	}
 	return out, r.Finish()
 }

@@ -41,6 +41,8 @@ func judgeKinds() []Kind {
 		{Name: "context-faithfulness", Version: "1", Vars: []string{"query", "context"},
 			Summary:   "the share of the output's statements that a judge finds supported by the variable context",
 			Threshold: Optional, Default: new(0.5), Continuous: true, Build: buildContextFaithfulness},
+		{Name: "model-graded-spec", Version: "1", Continuous: true, Build: buildModelGraded,
+			Summary: "a judge chooses by a model-graded spec of OpenAI's evals, as its registry files ask for it (docs/openai-evals.md)"},
 	}
 	for i := range kinds {
 		kinds[i].Judged = true

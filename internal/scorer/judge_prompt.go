@@ -23,6 +23,7 @@ type judgePrompt struct {
 	name     string
 	hash     string
 	own      bool // a suite's, not telltale's
+	plain    bool // the answer is not JSON, whatever the prompt says
 	messages []templateMessage
 	// text is a suite's text that may turn out to be JSON with messages once it is filled in.
 	text *template.Template
@@ -249,6 +250,9 @@ func (p *judgePrompt) render(in *Input, vars map[string]any) ([]record.Message, 
 // asksJSON says whether the judge's provider should be told to give JSON: servers refuse that for a
 // prompt that does not mention it.
 func (p *judgePrompt) asksJSON(messages []record.Message) bool {
+	if p.plain {
+		return false
+	}
 	for i := range messages {
 		if strings.Contains(strings.ToLower(messages[i].Text()), "json") {
 			return true

@@ -94,6 +94,8 @@ func exampleJudge(req record.Request) (record.Response, error) {
 	}
 	score := map[bool]int{true: 10}[good]
 	switch {
+	case strings.HasPrefix(p, "choose:"):
+		return say("%s", map[bool]string{true: "Yes", false: "No"}[good])
 	case strings.Contains(p, `"better"`):
 		better := "tie"
 		for _, tag := range []string{"first", "second"} {
@@ -150,6 +152,9 @@ func judgeExamples() map[string]example {
 		"context-relevance":    {provider: "scripted", context: "output", pass: good, fail: bad},
 		"context-precision":    {provider: "scripted", context: "output", pass: good, fail: bad},
 		"context-faithfulness": {provider: "scripted", pass: good, fail: bad},
+		"model-graded-spec": {provider: "scripted", pass: good, fail: bad, config: map[string]any{
+			"prompt": "choose: {completion}", "choices": []any{"Yes", "No"}, "scores": map[string]any{"Yes": 1.0, "No": 0.0},
+		}},
 	}
 }
 

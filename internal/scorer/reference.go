@@ -426,6 +426,8 @@ func chrfFinisher(c textmetric.CHRF) string {
 	return fmt.Sprintf("chrf:nc=%d,nw=%d,beta=%d,lc=%t,space=%t", c.CharOrder, c.WordOrder, c.Beta, c.Lowercase, c.Whitespace)
 }
 
+const terFinisher = "ter:tercom"
+
 func gleuFinisher(g textmetric.GLEU) string {
 	return fmt.Sprintf("gleu:tok=%s,lc=%t,order=%d", g.Tokenizer, g.Lowercase, g.MaxOrder)
 }
@@ -467,6 +469,8 @@ func CorpusFinisher(kind string) (func(stats []float64) float64, bool) {
 		g := textmetric.GLEU{Lowercase: p["lc"] == "true", MaxOrder: whole("order")}
 		g.Tokenizer, _ = textmetric.ParseTokenizer(p["tok"])
 		written, finish = gleuFinisher(g), g.Score
+	case "ter":
+		written, finish = terFinisher, textmetric.TER{}.Score
 	case "perplexity":
 		if unit, ok := logprob.ParseUnit(params); ok {
 			written, finish = perplexityFinisher(unit), unit.Value

@@ -138,7 +138,7 @@ func (e *echo) likelihood(from int, continuation string) (record.Likelihood, *re
 	for i := e.first(from); i < len(e.ends); i++ {
 		v := e.Values[i]
 		if v == nil {
-			return out, &record.Failure{Kind: record.BadRequest, Message: fmt.Sprintf("the token %q has no log-probability: the text before the continuation is empty", e.Tokens[i])}
+			return out, &record.Failure{Kind: record.BadRequest, Message: fmt.Sprintf("the token %q has no log-probability: the text before the continuation is empty, and the server puts no start token there (a task of lm-evaluation-harness takes one with --var prefix=TEXT)", e.Tokens[i])}
 		}
 		out.Logprob += *v
 		out.Tokens++

@@ -1,6 +1,6 @@
 // Package sequence is the provider that answers with the help of others: several inputs sent one
-// after the other, several providers that each work on the answer of the one before, or several of
-// which the first that answers counts.
+// after the other, several providers that each work on the answer of the one before, several of
+// which the first that answers counts, or one that is asked the same several times.
 //
 // It makes one attempt at each step and none more. A request passes through it like this: the first
 // input (or the prompt) goes to the first provider, each further one to the next; the answers are
@@ -33,6 +33,7 @@ type Inner interface {
 const (
 	turns    = "turns"
 	fallback = "fallback"
+	repeat   = "repeat"
 )
 
 // defaultSeparator is promptfoo's.
@@ -50,6 +51,7 @@ type Provider struct {
 	mode      string
 	history   bool
 	all       bool // the output is all answers, not the last
+	several   *several
 	cached    bool
 	params    map[string]any
 }
@@ -74,9 +76,10 @@ func FromConfig(p config.Provider, open func(config.Provider) (Inner, error)) (*
 	}
 	out.separator = r.String("separator", defaultSeparator)
 	out.mode = r.String("mode", turns)
-	if out.mode != turns && out.mode != fallback {
-		r.Fail("mode", "no such mode", "turns or fallback")
+	if out.mode != turns && out.mode != fallback && out.mode != repeat {
+		r.Fail("mode", "no such mode", "turns, fallback or repeat")
 	}
+	answers := r.Int("answers", 1)
 	out.history = r.Bool("history", false)
 	switch which := r.String("output", ""); which {
 	case "":
@@ -90,8 +93,18 @@ func FromConfig(p config.Provider, open func(config.Provider) (Inner, error)) (*
 	if len(refs) == 0 {
 		r.Fail("provider", "no provider takes part", "provider: an id, or providers: a list of them")
 	}
-	if out.mode == fallback && len(inputs) > 0 {
-		r.Fail("inputs", "fallback asks each provider the same", "no inputs, or mode: turns")
+	if out.mode != turns && len(inputs) > 0 {
+		r.Fail("inputs", out.mode+" asks each provider the same", "no inputs, or mode: turns")
+	}
+	switch {
+	case out.mode != repeat && r.Has("answers"):
+		r.Fail("answers", "is for mode: repeat", "mode: repeat")
+	case out.mode == repeat && (answers < 2 || answers > maxAnswers):
+		r.Fail("answers", "out of range", fmt.Sprintf("how many answers are asked for: 2 to %d", maxAnswers))
+	case out.mode == repeat && len(refs) > 1:
+		r.Fail("providers", "repeat asks one provider", "provider: an id")
+	case out.mode == repeat:
+		out.several = newSeveral(answers)
 	}
 	if max(len(inputs), len(refs)) > maxSteps {
 		r.Fail("inputs", "too many steps", fmt.Sprintf("at most %d", maxSteps))
@@ -162,6 +175,9 @@ func (p *Provider) describe(inputs []string) {
 		p.cached = p.cached && (i.Cacheable || i.Deterministic)
 		steps = append(steps, map[string]any{"id": i.ID, "model": i.Model, "params": i.Params})
 	}
+	if p.several != nil {
+		p.params["answers"] = p.several.n
+	}
 	p.params["providers"], p.params["mode"] = steps, p.mode
 	if len(inputs) > 0 {
 		p.params["inputs"] = inputs
@@ -222,6 +238,9 @@ func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Res
 	}
 	if f := provider.NoLikelihoods(p.id, &req); f != nil {
 		return record.Response{}, f
+	}
+	if p.several != nil {
+		return p.several.complete(ctx, p.inners[0], req)
 	}
 	return p.steps(ctx, req)
 }

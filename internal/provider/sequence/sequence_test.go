@@ -156,3 +156,56 @@ func TestMistakes(t *testing.T) {
 		t.Errorf("%d providers were closed after a mistake in another, want 1", closed)
 	}
 }
+
+// dice answers each request with a number of its own and fails at some of them.
+type dice struct {
+	fake
+	asked  []record.Request
+	failAt map[int]bool
+}
+
+func (d *dice) Complete(_ context.Context, req record.Request) (record.Response, error) {
+	d.asked = append(d.asked, req)
+	if d.failAt[len(d.asked)] {
+		return record.Response{}, &record.Failure{Kind: record.Server}
+	}
+	return record.Response{Output: fmt.Sprint(len(d.asked)), Usage: record.Usage{Total: 3}, Cost: d.price, Latency: 2}, nil
+}
+
+func TestRepeat(t *testing.T) {
+	price := 0.5
+	d := &dice{fake: fake{id: "dice", price: &price}, failAt: map[int]bool{3: true}}
+	spec := config.Provider{ID: "sequence", Config: config.Object{Map: map[string]any{"mode": "repeat", "answers": int64(4), "provider": "dice"}}}
+	p, err := FromConfig(spec, func(config.Provider) (Inner, error) { return d, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := record.Request{Case: "c", Prompt: "p", Repeat: 1, Seed: 7}
+	if _, err := p.Complete(t.Context(), req); err == nil {
+		t.Error("the third request failed, and the sample did not")
+	}
+	resp, err := p.Complete(t.Context(), req)
+	if err != nil || resp.Output != "1" || fmt.Sprint(resp.Answers) != "[1 2 4 5]" || resp.Usage.Total != 12 || *resp.Cost != 2 || resp.Latency != 8 {
+		t.Errorf("%+v %v", resp, err)
+	}
+	last := d.asked[len(d.asked)-1]
+	if last.Repeat != 7 || last.Seed != 10 {
+		t.Errorf("the fourth answer is of repeat %d with seed %d", last.Repeat, last.Seed)
+	}
+	if resp, err := p.Complete(t.Context(), req); err != nil || fmt.Sprint(resp.Answers) != "[6 7 8 9]" {
+		t.Errorf("a finished sample leaves %v %v", resp.Answers, err)
+	}
+	if i := p.Describe(); i.Params["answers"] != 4 {
+		t.Errorf("%+v", i)
+	}
+	bad := func(conf map[string]any, want string) {
+		t.Helper()
+		conf["provider"] = "dice"
+		if _, err := FromConfig(config.Provider{Config: config.Object{Map: conf}}, func(config.Provider) (Inner, error) { return d, nil }); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v, want %s", conf, err, want)
+		}
+	}
+	bad(map[string]any{"mode": "repeat"}, "2 to 1000")
+	bad(map[string]any{"answers": int64(3)}, "is for mode: repeat")
+	bad(map[string]any{"mode": "repeat", "answers": int64(3), "inputs": "x"}, "asks each provider the same")
+}
