@@ -340,7 +340,7 @@ func describe(s *record.Sample, run *record.Run) string {
 func gate(t *testing.T, run *record.Run) {
 	t.Helper()
 	for _, c := range run.Gate.Checks {
-		t.Logf("%s: %s %s: %s", c.Verdict, c.Metric, c.Want, c.Reason)
+		t.Logf("%s: %s: %s", c.Verdict, strings.TrimSpace(c.Metric+" "+c.Want), c.Reason)
 	}
 	if run.Summary.Stopped != "" {
 		t.Logf("stopped early: %s", run.Summary.Stopped)

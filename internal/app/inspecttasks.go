@@ -6,6 +6,7 @@ import (
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/lmeval"
 	"github.com/telltale-llm/telltale/internal/oaieval"
+	"github.com/telltale-llm/telltale/internal/scorer"
 )
 
 // TaskInspection says what of a file of tasks or evals runs and what does not.
@@ -25,7 +26,7 @@ func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
 		return nil, &config.Error{Pos: config.Pos{File: path}, Problem: "cannot read the file", Err: cause(err)}
 	}
 	out := &TaskInspection{File: path, Runs: []string{}, Findings: []Finding{}}
-	var left, ignored config.Errors
+	var left, ignored, mistakes config.Errors
 	switch {
 	case oaieval.Recognises(path, data):
 		l, loadErr := oaieval.Load(path, data, evalOptions(o))
@@ -42,6 +43,10 @@ func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
 		if err = loadErr; err == nil {
 			left, ignored = l.Unsupported, l.Ignored
 			for _, t := range l.Tasks {
+				if bad := mistaken(t); bad != nil {
+					mistakes = append(mistakes, bad...)
+					continue
+				}
 				out.Runs = append(out.Runs, t.Report())
 			}
 		}
@@ -53,6 +58,13 @@ func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
 	if err != nil {
 		in.mistakes(err)
 	}
+	seen := map[config.Pos]bool{}
+	for _, e := range mistakes {
+		if !seen[e.Pos] { // tasks of a group share files
+			in.add(Mistake, e)
+		}
+		seen[e.Pos] = true
+	}
 	for _, e := range left {
 		in.add(LeftOut, e)
 	}
@@ -61,4 +73,15 @@ func InspectTasks(path string, o LoadOptions) (*TaskInspection, error) {
 	}
 	out.Findings = append(out.Findings, in.Findings...)
 	return out, nil
+}
+
+// mistaken says what of a task's metrics a run would refuse.
+func mistaken(t *lmeval.Task) config.Errors {
+	var errs config.Errors
+	for _, a := range t.Checks() {
+		_, err := scorer.Compile(a, "", &scorer.Services{})
+		errs.Append(a.Pos, err)
+	}
+	config.Locate(errs, readBounded)
+	return errs
 }

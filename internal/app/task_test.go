@@ -239,7 +239,7 @@ func TestTaskMistakes(t *testing.T) {
 func TestInspectTasks(t *testing.T) {
 	dir := put(t, map[string]string{
 		"t.yaml": "task: t\ndataset_path: some/hub\ntest_split: test\ndoc_to_text: q\ndoc_to_target: !function utils.f\nprocess_docs: !function utils.g\nmetric_list: [{metric: !function utils.m}]\n",
-		"e.yaml": evalsYAML, "n.yaml": "a: 1\n", "b.yaml": "task: t\noutput_type: x\ndoc_to_txt: q\n",
+		"e.yaml": evalsYAML, "n.yaml": "a: 1\n", "m.yaml": "task: t\ndataset_path: some/hub\ntest_split: test\ndoc_to_text: q\ndoc_to_target: a\nmetric_list: [{metric: exact_match, ignore_case: perhaps}]\n", "b.yaml": "task: t\noutput_type: x\ndoc_to_txt: q\n",
 	})
 	f := func(file string, runs int, want ...string) {
 		t.Helper()
@@ -264,6 +264,7 @@ func TestInspectTasks(t *testing.T) {
 	f("t.yaml", 0, `"line":5,"column":1,"key":"doc_to_target","value":"!function utils.f"`, "documents that Python code changes", "a metric that is a Python function", "save_to_disk")
 	f("e.yaml", 0, "cannot read the file")
 	f("b.yaml", 0, `unknown key \"doc_to_txt\"`, "not an output type", "does not say how a document becomes a prompt")
+	f("m.yaml", 0, `"key":"metric_list[0].ignore_case"`, "not a boolean", "mistake")
 	if _, err := InspectTasks(filepath.Join(dir, "n.yaml"), LoadOptions{}); err == nil || !strings.Contains(err.Error(), "neither a task") {
 		t.Error(err)
 	}

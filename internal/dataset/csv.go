@@ -92,6 +92,8 @@ var (
 	expectedColumn = regexp.MustCompile(`^__expected\d*$`)
 	// configColumn is the one form of __config columns that promptfoo takes.
 	configColumn = regexp.MustCompile(`^__config:(__expected\d*):threshold$`)
+	// oneUnderscore is what is written in the place of a special column by mistake.
+	oneUnderscore = regexp.MustCompile(`^_(expected\d*|description|threshold|metric|prefix|suffix|metadata:.*|config:.*)$`)
 	// promptfooColumns are the special columns that ask for something that is not done here.
 	promptfooColumns = regexp.MustCompile(`^__(provider|providerOutput|config:.*)$`)
 )
@@ -148,6 +150,12 @@ func (r *csvReader) header(p *pass) error {
 			if p.unsupported != nil {
 				p.unsupported(pos, "column "+name)
 			}
+		case strings.HasPrefix(name, "__"), oneUnderscore.MatchString(name):
+			// As a variable it would be left unread, and what it asks for never be checked.
+			errs = append(errs, &config.Error{
+				Pos: pos, Value: name, Problem: "a column that is neither one of promptfoo's nor a variable",
+				Want: "__expected, __expectedN, __description, __threshold, __metric, __prefix, __suffix or __metadata:KEY, or a name without two underscores",
+			})
 		}
 		r.columns = append(r.columns, c)
 	}

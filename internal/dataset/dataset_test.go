@@ -141,6 +141,8 @@ func TestFileErrors(t *testing.T) {
 	f("a.jsonl", "{\"q\": \"ab\xffc\"}", `a.jsonl:1:10: "0xff": a byte that is not UTF-8`)
 	f("a.csv", "q,r\n1,a\xff\n", `a.csv:2: r: "a�": bytes that are not UTF-8`)
 	f("a.csv", "q,r\n1,a\x00\n", `a.csv:2: r: "a\x00": a NUL byte`)
+	f("a.csv", "q,__expectd\n1,a\n", `a.csv:1: "__expectd": a column that is neither one of promptfoo's nor a variable`)
+	f("a.csv", "q,_expected1\n1,a\n", `a.csv:1: "_expected1": a column that is neither`)
 	f("a.csv", "\"q\n", "a.csv:")
 	f("a.jsonl", strings.Repeat(`{"a":`, 300)+"1"+strings.Repeat("}", 300), "the row is too large")
 	f("a.jsonl", `{"a":`+strings.Repeat("[", 300), "nested too deeply; want at most 200 levels")

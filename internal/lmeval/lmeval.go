@@ -125,7 +125,8 @@ func Recognises(path string, data []byte) bool {
 	has := func(keys ...string) bool {
 		return slices.ContainsFunc(keys, func(k string) bool { return o.Map[k] != nil })
 	}
-	return has("task") && has("output_type", "doc_to_text", "dataset_path", "include", "group", "test_split", "validation_split", "class")
+	return has("include") && has("dataset_path", "dataset_name", "dataset_kwargs", "doc_to_text", "doc_to_target", "num_fewshot", "metric_list", "generation_kwargs") ||
+		has("task") && has("output_type", "doc_to_text", "dataset_path", "include", "group", "test_split", "validation_split", "class")
 }
 
 // field is a part of a document: one of its fields, a template, or a value that is always the same.

@@ -444,6 +444,8 @@ func TestRecognises(t *testing.T) {
 	f("group: g\ntask: [a]", true)
 	f("task: t\nclass: !function task.T", true)
 	f("task: t\ninclude: x", true)
+	f("include: x\nnum_fewshot: 5", true)
+	f("include: x\ndescription: y", false)
 	f("task: t\nprompts: [a]\ndataset_path: x", false)
 	f("prompts: [a task]\nproviders: echo\ntests: [{vars: {}}]", false)
 	f("task: t\ndataset_path: json\ndataset_path: csv", true)

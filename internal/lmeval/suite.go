@@ -340,6 +340,9 @@ func typed(format string, doc map[string]any) map[string]any {
 	return doc
 }
 
+// Checks are the assertions of the task's metrics, each under its own name.
+func (t *Task) Checks() []config.Assertion { return t.assertions(false) }
+
 // assertions are the task's metrics.
 func (t *Task) assertions(named bool) []config.Assertion {
 	var out []config.Assertion
