@@ -38,13 +38,13 @@ func tellCI(kind string, f *app.Finished, stderr io.Writer, env func(string) str
 		at := func(d verdict.Decision) report.Place { return f.Place(env("GITHUB_WORKSPACE"), d) }
 		return errors.Join(
 			report.Annotations(stderr, f.Run, at),
-			writeWhole(filepath.Join(f.Dir, report.CommentFile), func(w io.Writer) error { return report.Comment(w, f.Source()) }),
+			report.WriteFile(filepath.Join(f.Dir, report.CommentFile), func(w io.Writer) error { return report.Comment(w, f.Source()) }),
 			addSummary(env("GITHUB_STEP_SUMMARY"), f),
 			addOutputs(env("GITHUB_OUTPUT"), f),
 		)
 	case "gitlab":
 		at := func(d verdict.Decision) report.Place { return f.Place(env("CI_PROJECT_DIR"), d) }
-		return writeWhole(filepath.Join(f.Dir, report.CodeQualityFile), func(w io.Writer) error { return report.CodeQuality(w, f.Run, at) })
+		return report.WriteFile(filepath.Join(f.Dir, report.CodeQualityFile), func(w io.Writer) error { return report.CodeQuality(w, f.Run, at) })
 	}
 	return nil
 }
@@ -93,17 +93,4 @@ func appendTo(path string, data []byte) (err error) {
 	}
 	_, err = f.Write(data)
 	return errors.Join(err, f.Close())
-}
-
-// writeWhole makes a file appear whole or not at all.
-func writeWhole(path string, write func(io.Writer) error) error {
-	var b bytes.Buffer
-	if err := write(&b); err != nil {
-		return err
-	}
-	part := path + ".part"
-	if err := os.WriteFile(part, b.Bytes(), 0o666); err != nil {
-		return err
-	}
-	return os.Rename(part, path)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,8 +51,8 @@ cannot be read.`,
 			if err != nil {
 				return err
 			}
-			if format != "text" && format != "json" {
-				return &usageError{fmt.Errorf("--format %q: want text or json", format)}
+			if err := oneOf("format", format, []string{"text", "json"}); err != nil {
+				return err
 			}
 			in, err := app.Inspect(cmd.Context(), app.RunOptions{
 				Suite: args[0], LoadOptions: app.LoadOptions{Vars: params, Env: os.LookupEnv, AllowCode: allowCode}, Stdin: cmd.InOrStdin(),
@@ -62,10 +61,7 @@ cannot be read.`,
 				return err
 			}
 			if format == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				enc.SetEscapeHTML(false)
-				return enc.Encode(in)
+				return writeJSON(cmd, in)
 			}
 			return showInspection(cmd.OutOrStdout(), in)
 		},

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -47,18 +46,15 @@ func newImportTasksCmd(name, what, long, example string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if format != "text" && format != "json" {
-				return &usageError{fmt.Errorf("--format %q: want text or json", format)}
+			if err := oneOf("format", format, []string{"text", "json"}); err != nil {
+				return err
 			}
 			in, err := app.InspectTasks(args[0], app.LoadOptions{Vars: params})
 			if err != nil {
 				return err
 			}
 			if format == "json" {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				enc.SetEscapeHTML(false)
-				return enc.Encode(in)
+				return writeJSON(cmd, in)
 			}
 			return showTasks(cmd.OutOrStdout(), in)
 		},

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/loopback"
 	"github.com/telltale-llm/telltale/internal/sim"
 )
 
@@ -91,7 +92,9 @@ func runSim(cmd *cobra.Command, f *simFlags) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ln, err := sim.Listen(ctx, sim.ListenOptions{Addr: f.addr, AllowRemote: f.allowRemote})
+	ln, err := loopback.Listen(ctx, loopback.Options{
+		Addr: f.addr, AllowRemote: f.allowRemote, Example: "127.0.0.1:8089", Risk: "the simulator has no other protection than --api-key-env",
+	})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/app"
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/loopback"
 	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/report/view"
 )
@@ -90,7 +91,9 @@ func runView(cmd *cobra.Command, dir string, f *viewFlags) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ln, err := view.Listen(ctx, f.addr, f.allowRemote)
+	ln, err := loopback.Listen(ctx, loopback.Options{
+		Addr: f.addr, AllowRemote: f.allowRemote, Example: "127.0.0.1:8090", Risk: "whoever reaches the address can read every run there",
+	})
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}

@@ -1,14 +1,13 @@
 package app
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
-	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -158,7 +157,7 @@ func (s *session) results(dir *runDir, r *rounds, out runner.Outcome) (*Finished
 	again := 0
 	repeats := r.all()
 	perCase := len(s.plan.Cells) * repeats
-	err = writeFile(dir.file(samplesFile), func(w *bufio.Writer) error {
+	err = report.WriteFile(dir.file(samplesFile), func(w io.Writer) error {
 		for j, err := range journaled(r) {
 			if err != nil {
 				return err
@@ -358,29 +357,4 @@ func (s *served) snapshots() []record.Snapshot {
 		s.snaps[i].Identify()
 	}
 	return s.snaps
-}
-
-// writeFile writes a file so that it is whole or absent.
-func writeFile(path string, write func(*bufio.Writer) error) (err error) {
-	f, err := os.Create(path + ".part")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	err = write(w)
-	if err == nil {
-		err = w.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }

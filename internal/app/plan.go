@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -56,7 +57,7 @@ func Plan(ctx context.Context, o PlanOptions) (p *plan.Suite, err error) {
 	}
 	g := s.goal(o)
 	p = &plan.Suite{
-		Path: o.Suite, Cases: s.plan.Count, Cells: len(s.plan.Cells), Repeats: s.plan.Repeats, Metric: o.Metric, Unit: m.unit(o.Metric), Effect: o.Effect, Goal: g,
+		Path: o.Suite, Cases: s.plan.Count, Cells: len(s.plan.Cells), Repeats: s.plan.Repeats, Metric: o.Metric, Unit: m.unit(o.Metric), Effect: o.Effect, Goal: s.first(g),
 	}
 	if p.Cases < 2 {
 		return nil, &config.Error{Pos: config.Pos{File: o.Suite, Key: "tests"}, Value: fmt.Sprint(p.Cases), Problem: "too few cases to plan for", Want: "2 or more"}
@@ -69,27 +70,21 @@ func Plan(ctx context.Context, o PlanOptions) (p *plan.Suite, err error) {
 		return nil, err
 	}
 	p.Table(usage, s.concurrency())
-	s.planMargins(p, m, o)
+	s.planMargins(p, m, g, o.Assumed)
 	s.planNotes(p, m)
 	return p, nil
 }
 
-// goal is how sure one test of the gate is. Holm's first step compares with alpha over the number of margins.
+// goal is how sure the gate is.
 func (s *session) goal(o PlanOptions) plan.Goal {
 	r := s.suite.Regression
-	g := plan.Goal{Alpha: config.DefaultAlpha, Power: config.DefaultPower}
-	for _, set := range []struct {
-		to   *float64
-		from []float64
-	}{{&g.Alpha, []float64{r.Alpha, o.Alpha}}, {&g.Power, []float64{r.Power, o.Power}}} {
-		for _, x := range set.from {
-			if x > 0 {
-				*set.to = x
-			}
-		}
-	}
-	if n := len(r.Margins); n > 1 && r.Correction != "none" {
-		g.Alpha /= float64(n)
+	return plan.Goal{Alpha: cmp.Or(o.Alpha, r.Alpha, config.DefaultAlpha), Power: cmp.Or(o.Power, r.Power, config.DefaultPower)}
+}
+
+// first is the goal of Holm's first step, which compares with alpha over the number of margins.
+func (s *session) first(g plan.Goal) plan.Goal {
+	if r := s.suite.Regression; len(r.Margins) > 1 && r.Correction != "none" {
+		g.Alpha /= float64(len(r.Margins))
 	}
 	return g
 }
@@ -264,24 +259,18 @@ func usageOf(run *record.Run) (u plan.Usage, ok bool) {
 	return u, u.Prompt > 0 || u.Completion > 0
 }
 
-// planMargins says what the gate's margins can expect.
-func (s *session) planMargins(p *plan.Suite, m *measured, o PlanOptions) {
-	r := s.suite.Regression
-	// Every margin must show it at the full alpha.
-	g := s.goal(o)
-	if n := len(r.Margins); n > 1 && r.Correction != "none" {
-		g.Alpha *= float64(n)
-	}
-	for _, want := range r.Margins {
+// planMargins says what the gate's margins can expect. Every margin must show it at the full alpha.
+func (s *session) planMargins(p *plan.Suite, m *measured, g plan.Goal, a plan.Assumed) {
+	for _, want := range s.suite.Regression.Margins {
 		name, _, tagged := strings.Cut(want.Metric, "[tag=")
-		v, err := m.variance(name, o.Assumed)
-		size := want.Margin
-		if want.Relative {
-			size *= v.Mean
-		}
+		v, err := m.variance(name, a)
 		if err != nil || tagged {
 			p.Notes = append(p.Notes, fmt.Sprintf("margin of %s: nothing is known of its spread; telltale compare shows it once there are two runs", want.Metric))
 			continue
+		}
+		size := want.Margin
+		if want.Relative {
+			size *= v.Mean
 		}
 		p.Margins = append(p.Margins, plan.NewMargin(&v, want.Metric, m.unit(name), size, p.Cases, p.Repeats, g))
 	}
@@ -289,8 +278,7 @@ func (s *session) planMargins(p *plan.Suite, m *measured, o PlanOptions) {
 
 // planNotes says what the figures do not hold.
 func (s *session) planNotes(p *plan.Suite, m *measured) {
-	grouped := s.suite.Groups != ""
-	if grouped && len(m.runs) == 0 {
+	if s.suite.Groups != "" && len(m.runs) == 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("cases are grouped by %s, and answers within a group are alike: what is found is larger than shown; --from DIR measures by how much", s.suite.Groups))
 	}
 	if p.Cells > 1 {
@@ -299,18 +287,11 @@ func (s *session) planNotes(p *plan.Suite, m *measured) {
 	if len(m.runs) == 0 && s.services.cacheable() {
 		p.Notes = append(p.Notes, "what judges and embedders cost is not in it; --from DIR measures it")
 	}
-	if p.Options[0].Cost == nil {
+	if p.Own().Cost == nil {
 		p.Notes = append(p.Notes, "the price of a model is not known: --prices FILE gives it")
 	}
-	if b := s.suite.Budget; b.Cost > 0 || b.Tokens > 0 || b.Time > 0 {
-		for _, opt := range p.Options {
-			if opt.Repeats != p.Repeats {
-				continue
-			}
-			over := b.Cost > 0 && opt.Cost != nil && *opt.Cost > b.Cost || b.Tokens > 0 && opt.Prompt+opt.Completion > float64(b.Tokens) || b.Time > 0 && opt.Minutes*60 > b.Time
-			if over {
-				p.Notes = append(p.Notes, "the suite's budget will end the run before its last sample")
-			}
-		}
+	b, own := s.suite.Budget, p.Own()
+	if b.Cost > 0 && own.Cost != nil && *own.Cost > b.Cost || b.Tokens > 0 && own.Prompt+own.Completion > float64(b.Tokens) || b.Time > 0 && own.Minutes*60 > b.Time {
+		p.Notes = append(p.Notes, "the suite's budget will end the run before its last sample")
 	}
 }

@@ -30,7 +30,7 @@ var ranks = map[string]int{
 
 	"internal/provider": 2, "internal/dataset": 2, "internal/scorer": 2, "internal/gate": 2, "internal/metric": 2, "internal/sim": 2, "internal/embed": 2, "internal/plan": 2, "internal/baseline": 2,
 
-	"internal/record": 1, "internal/lmeval": 1, "internal/oaieval": 1, "internal/golden": 1,
+	"internal/record": 1, "internal/loopback": 1, "internal/lmeval": 1, "internal/oaieval": 1, "internal/golden": 1,
 
 	"internal/verdict": 0, "internal/stats": 0, "internal/config": 0, "internal/template": 0, "internal/worker": 0, "internal/redact": 0,
 

@@ -48,6 +48,25 @@ type decoder struct {
 	repeated Errors
 }
 
+// item is an entry of a list, or what stands where a list may stand.
+type item struct {
+	node ast.Node
+	pos  Pos
+}
+
+// listed returns the entries of n, or n itself as the only one when it is no list.
+func (d *decoder) listed(n ast.Node, p Pos) []item {
+	list, ok := d.resolve(n).(*ast.SequenceNode)
+	if !ok {
+		return []item{{n, d.pos(n, p)}}
+	}
+	items := make([]item, len(list.Values))
+	for i, v := range list.Values {
+		items[i] = item{v, d.pos(v, p.At(index(i)))}
+	}
+	return items
+}
+
 // customNode is a type that reads itself, for keys that take several shapes.
 type customNode interface {
 	decodeNode(d *decoder, n ast.Node, p Pos)

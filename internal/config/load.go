@@ -282,19 +282,10 @@ func (l *loader) budget(b *wireBudget) Budget {
 }
 
 func (l *loader) providers(d *decoder, n ast.Node, p Pos) []Provider {
-	items := []ast.Node{n}
-	list, isList := d.resolve(n).(*ast.SequenceNode)
-	if isList {
-		items = list.Values
-	}
 	var out []Provider
 	labels := map[string]int{}
-	for i, item := range items {
-		at := p
-		if isList {
-			at = p.At(index(i))
-		}
-		for _, pr := range l.provider(d, item, d.pos(item, at)) {
+	for _, it := range d.listed(n, p) {
+		for _, pr := range l.provider(d, it.node, it.pos) {
 			name := pr.Name()
 			labels[name]++
 			if labels[name] > 1 && pr.Label != "" {

@@ -18,20 +18,12 @@ func (l *loader) prompts(d *decoder, n ast.Node, p Pos) []Prompt {
 	if fs, ok := d.labelledPrompts(n, p); ok {
 		return l.labelled(d, fs)
 	}
-	items := []ast.Node{n}
-	list, isList := d.resolve(n).(*ast.SequenceNode)
-	if isList {
-		items = list.Values
-	}
+	items := d.listed(n, p)
 	var out []Prompt
-	for i, item := range items {
-		at := p
-		if isList {
-			at = p.At(index(i))
-		}
-		out = append(out, l.prompt(d, item, d.pos(item, at))...)
+	for _, it := range items {
+		out = append(out, l.prompt(d, it.node, it.pos)...)
 	}
-	if isList && len(items) == 0 {
+	if len(items) == 0 {
 		l.errs = append(l.errs, &Error{Pos: p, Problem: "the list is empty", Want: "at least one prompt"})
 	}
 	seen := map[string]int{}

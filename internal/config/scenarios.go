@@ -12,18 +12,10 @@ import (
 // scenarios makes the cases of promptfoo's scenarios: every entry of a scenario's config with every
 // one of its tests.
 func (l *loader) scenarios(d *decoder, n ast.Node, p Pos) []Tests {
-	items := []ast.Node{n}
-	list, isList := d.resolve(n).(*ast.SequenceNode)
-	if isList {
-		items = list.Values
-	}
+	items := d.listed(n, p)
 	var out []Tests
-	for i, item := range items {
-		at := p
-		if isList {
-			at = p.At(index(i))
-		}
-		at = d.pos(item, at)
+	for _, it := range items {
+		item, at := it.node, it.pos
 		if s, _, _, ok := d.text(item, at); ok {
 			for _, file := range l.glob(strings.TrimPrefix(s, "file://"), at) {
 				if sub, node, ok := l.yamlFile(file, at); ok {
@@ -93,18 +85,9 @@ func (t Test) within(data *Test) Test {
 
 // caseList reads cases that are needed at once: inline, or in YAML, JSON and JSONL files.
 func (l *loader) caseList(d *decoder, n ast.Node, p Pos) []Test {
-	items := []ast.Node{n}
-	list, isList := d.resolve(n).(*ast.SequenceNode)
-	if isList {
-		items = list.Values
-	}
 	var out []Test
-	for i, item := range items {
-		at := p
-		if isList {
-			at = p.At(index(i))
-		}
-		at = d.pos(item, at)
+	for _, it := range d.listed(n, p) {
+		item, at := it.node, it.pos
 		if s, _, _, ok := d.text(item, at); ok {
 			out = append(out, l.caseFiles(strings.TrimPrefix(s, "file://"), at)...)
 			continue

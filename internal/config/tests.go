@@ -17,21 +17,13 @@ import (
 // tests reads the key tests: a path, a mapping with path, one case, or a list of any of these.
 // Consecutive inline cases become one source.
 func (l *loader) tests(d *decoder, n ast.Node, p Pos) []Tests {
-	items := []ast.Node{n}
-	list, isList := d.resolve(n).(*ast.SequenceNode)
-	if isList {
-		items = list.Values
-		if len(items) == 0 {
-			l.errs = append(l.errs, &Error{Pos: p, Problem: "the list is empty", Want: "at least one case"})
-		}
+	items := d.listed(n, p)
+	if len(items) == 0 {
+		l.errs = append(l.errs, &Error{Pos: p, Problem: "the list is empty", Want: "at least one case"})
 	}
 	var out []Tests
-	for i, item := range items {
-		at := p
-		if isList {
-			at = p.At(index(i))
-		}
-		at = d.pos(item, at)
+	for _, it := range items {
+		item, at := it.node, it.pos
 		if s, _, _, ok := d.text(item, at); ok {
 			out = append(out, l.testFile(&wireTestFile{Path: s}, at))
 			continue

@@ -31,6 +31,16 @@ type Suite struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
+// Own is the option with the suite's own repeats; nil before Table has made them.
+func (s *Suite) Own() *Option {
+	for i := range s.Options {
+		if s.Options[i].Repeats == s.Repeats {
+			return &s.Options[i]
+		}
+	}
+	return nil
+}
+
 // Margin is a line of the gate: what an unchanged system can expect of it.
 type Margin struct {
 	Metric string  `json:"metric"`

@@ -71,6 +71,15 @@ func Interrupted(ctx context.Context) *record.Failure {
 	return &record.Failure{Kind: kind, Err: context.Cause(ctx)}
 }
 
+// Refused is the failure of a call that need not be made: its context has ended, or it asks a provider that cannot
+// give one for the likelihood of a text. It is nil for all others.
+func Refused(ctx context.Context, id string, req *record.Request) *record.Failure {
+	if f := Interrupted(ctx); f != nil {
+		return f
+	}
+	return NoLikelihoods(id, req)
+}
+
 // NoLikelihoods is the failure of a provider that cannot give the likelihood of a given text, nil when
 // none is asked for.
 func NoLikelihoods(id string, req *record.Request) *record.Failure {

@@ -46,34 +46,21 @@ func (s planText) head() {
 	s.line(fmt.Sprintf("  %s cases × %s × %s each", count(p.Cases), numbered(p.Cells, "snapshot"), numbered(p.Repeats, "answer")))
 	s.line(fmt.Sprintf("  %s, one-sided test at α %s, power %s", p.Metric, number(p.Goal.Alpha), percent(p.Goal.Power)))
 	s.line("")
-	if d := s.own(); d == nil {
+	if own := p.Own(); own == nil || own.Detect == nil {
 		s.wrap("  ", "With these cases no drop can be told from chance with that power.", bold, yellow)
 	} else {
-		s.wrap("  ", fmt.Sprintf("Least drop that a comparison finds: %s.", s.amount(*d)), bold)
+		s.wrap("  ", fmt.Sprintf("Least drop that a comparison finds: %s.", s.amount(*own.Detect)), bold)
 	}
 	if p.Effect > 0 {
 		s.effect()
 	}
 }
 
-// own is the least drop found with the suite's own repeats.
-func (s planText) own() *float64 {
-	for i := range s.p.Options {
-		if s.p.Options[i].Repeats == s.p.Repeats {
-			return s.p.Options[i].Detect
-		}
-	}
-	return nil
-}
-
 // effect says what a wanted drop takes.
 func (s planText) effect() {
 	var ways []string
-	for i := range s.p.Options {
-		o := &s.p.Options[i]
-		if o.Repeats == s.p.Repeats && o.Cases > 0 {
-			ways = append(ways, fmt.Sprintf("%s cases with %s each", count(o.Cases), numbered(o.Repeats, "answer")))
-		}
+	if o := s.p.Own(); o != nil && o.Cases > 0 {
+		ways = append(ways, fmt.Sprintf("%s cases with %s each", count(o.Cases), numbered(o.Repeats, "answer")))
 	}
 	for i := range s.p.Options {
 		o := &s.p.Options[i]

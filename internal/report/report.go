@@ -99,14 +99,15 @@ func WriteDir(dir string, src Source) error {
 }
 
 func writeNamed(dir, name string, write func(io.Writer) error) error {
-	if err := writeFile(filepath.Join(dir, name), write); err != nil {
+	if err := WriteFile(filepath.Join(dir, name), write); err != nil {
 		return fmt.Errorf("report: %s: %w", name, err)
 	}
 	return nil
 }
 
-// writeFile makes path appear whole or not at all.
-func writeFile(path string, write func(io.Writer) error) (err error) {
+// WriteFile makes path appear whole or not at all: what write writes goes to a file beside it, which is synced and
+// renamed. Two at a time for one path are not safe; a run's directory has one process at work on it.
+func WriteFile(path string, write func(io.Writer) error) (err error) {
 	dir, name := filepath.Split(path)
 	tmp := filepath.Join(dir, "."+name+".tmp")
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o666)

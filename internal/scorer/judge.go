@@ -83,6 +83,16 @@ func (s *judgeScorer) Score(ctx context.Context, in *Input) (Result, error) {
 // gradedShape is the shape of a score from 0 to 1 that always has an outcome.
 func gradedShape() shape { return shape{continuous: true, graded: true, judges: true} }
 
+// judgeBy makes the judge of a kind with its prompts, one for each step. more becomes part of the recipe.
+func judgeBy(s Spec, r *config.Reader, steps []step, more ...string) (*judge, []*judgePrompt, error) {
+	prompts, err := promptsOf(s, steps...)
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := newJudge(s, r, prompts, more...)
+	return j, prompts, err
+}
+
 // newJudge finds the model and makes a recipe of it, of the prompts and of what else decides a score.
 // r must have been asked for everything but retries.
 func newJudge(s Spec, r *config.Reader, prompts []*judgePrompt, more ...string) (*judge, error) {

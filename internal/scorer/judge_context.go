@@ -134,11 +134,7 @@ func queryOf(in *Input) (string, error) {
 // prompt stands in for a context that is not given.
 func buildContextRecall(s Spec) (Scorer, error) {
 	r := s.Config.Reader()
-	prompts, err := promptsOf(s, step{file: "context-recall"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts)
+	j, prompts, err := judgeBy(s, r, []step{{file: "context-recall"}})
 	if err != nil {
 		return nil, err
 	}
@@ -211,11 +207,7 @@ func readSupport(e *verdictObject) (out statement, err error) {
 // call, and in another each is held against the context.
 func buildContextFaithfulness(s Spec) (Scorer, error) {
 	r := s.Config.Reader()
-	prompts, err := promptsOf(s, step{"context-faithfulness-statements", "statements"}, step{"context-faithfulness", "verify"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts)
+	j, prompts, err := judgeBy(s, r, []step{{"context-faithfulness-statements", "statements"}, {"context-faithfulness", "verify"}})
 	if err != nil {
 		return nil, err
 	}
@@ -331,11 +323,7 @@ func (j *judgement) relevant(ctx context.Context, p *judgePrompt, extra map[stri
 // buildContextRelevance makes the share of the context's pieces that help to answer the question.
 func buildContextRelevance(s Spec) (Scorer, error) {
 	r := s.Config.Reader()
-	prompts, err := promptsOf(s, step{file: "context-relevance"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts)
+	j, prompts, err := judgeBy(s, r, []step{{file: "context-relevance"}})
 	if err != nil {
 		return nil, err
 	}

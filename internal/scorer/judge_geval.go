@@ -39,11 +39,7 @@ type gevalDetail struct {
 func buildGEval(s Spec) (Scorer, error) {
 	r := s.Config.Reader()
 	weighted := r.Bool("weighted", false)
-	prompts, err := promptsOf(s, step{"g-eval-steps", "steps"}, step{"g-eval", "evaluate"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts, fmt.Sprintf("scale=0..%d", gevalMax))
+	j, prompts, err := judgeBy(s, r, []step{{"g-eval-steps", "steps"}, {"g-eval", "evaluate"}}, fmt.Sprintf("scale=0..%d", gevalMax))
 	if err != nil {
 		return nil, err
 	}

@@ -28,11 +28,7 @@ func buildAnswerRelevance(s Spec) (Scorer, error) {
 	if n < 1 || n > maxQuestions {
 		r.Fail("questions", "out of range", fmt.Sprintf("a whole number from 1 to %d", maxQuestions))
 	}
-	prompts, err := promptsOf(s, step{file: "answer-relevance"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts)
+	j, prompts, err := judgeBy(s, r, []step{{file: "answer-relevance"}})
 	if err != nil {
 		return nil, err
 	}

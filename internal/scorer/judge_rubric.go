@@ -112,11 +112,7 @@ func buildRubric(s Spec) (Scorer, error) {
 	r := s.Config.Reader()
 	sc := scaleOf(r, s.Config)
 	rubric := asText(s.Value)
-	prompts, err := promptsOf(s, step{file: "llm-rubric"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts, fmt.Sprintf("scale=%g..%g", sc.min, sc.max))
+	j, prompts, err := judgeBy(s, r, []step{{file: "llm-rubric"}}, fmt.Sprintf("scale=%g..%g", sc.min, sc.max))
 	if err != nil {
 		return nil, err
 	}
@@ -202,11 +198,7 @@ type categoryDetail struct {
 func buildFactuality(s Spec) (Scorer, error) {
 	r := s.Config.Reader()
 	scores := categoryScores(r)
-	prompts, err := promptsOf(s, step{file: "factuality"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts)
+	j, prompts, err := judgeBy(s, r, []step{{file: "factuality"}})
 	if err != nil {
 		return nil, err
 	}
@@ -291,11 +283,7 @@ func categoryScores(r *config.Reader) [5]float64 {
 // buildClosedQA makes the check of a criterion that is met or not.
 func buildClosedQA(s Spec) (Scorer, error) {
 	r := s.Config.Reader()
-	prompts, err := promptsOf(s, step{file: "closed-qa"})
-	if err != nil {
-		return nil, err
-	}
-	j, err := newJudge(s, r, prompts)
+	j, prompts, err := judgeBy(s, r, []step{{file: "closed-qa"}})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/telltale-llm/telltale/internal/loopback"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
@@ -20,7 +21,7 @@ const smallChat = `{"model":"sim","messages":[{"role":"system","content":"You ar
 // of a bare client included.
 func BenchmarkLoopback(b *testing.B) {
 	s := NewServer(newModel(b, Config{}), ServerOptions{})
-	ln, err := Listen(b.Context(), ListenOptions{Addr: "127.0.0.1:0"})
+	ln, err := loopback.Listen(b.Context(), loopback.Options{Addr: "127.0.0.1:0"})
 	if err != nil {
 		b.Fatal(err)
 	}

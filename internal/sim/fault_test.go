@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/telltale-llm/telltale/internal/loopback"
 )
 
 func TestBadRequests(t *testing.T) {
@@ -227,7 +229,7 @@ func until(t *testing.T, ok func() bool) {
 // TestServe: the end of the context breaks off a hanging request and returns in bounded time.
 func TestServe(t *testing.T) {
 	s := NewServer(newModel(t, load(t, "errors: [{kind: hang}]")), ServerOptions{})
-	ln, err := Listen(t.Context(), ListenOptions{Addr: "127.0.0.1:0"})
+	ln, err := loopback.Listen(t.Context(), loopback.Options{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,24 +258,4 @@ func TestServe(t *testing.T) {
 		t.Error("the hanging request got an answer")
 	}
 	http.DefaultClient.CloseIdleConnections()
-}
-
-func TestListen(t *testing.T) {
-	f := func(addr string, remote, ok bool) {
-		t.Helper()
-		ln, err := Listen(t.Context(), ListenOptions{Addr: addr, AllowRemote: remote})
-		if (err == nil) != ok {
-			t.Errorf("%s, remote %v: %v", addr, remote, err)
-		}
-		if err == nil {
-			_ = ln.Close()
-		}
-	}
-	f("127.0.0.1:0", false, true)
-	f("localhost:0", false, true)
-	f(":0", false, true)
-	f("0.0.0.0:0", false, false)
-	f("example.com:80", false, false)
-	f("0.0.0.0:0", true, true)
-	f("8089", false, false)
 }

@@ -9,39 +9,7 @@ import (
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/telltale-llm/telltale/internal/config"
 )
-
-// ListenOptions says where to listen.
-type ListenOptions struct {
-	Addr string // host:port; port 0 takes a free one
-	// AllowRemote permits an address that other machines can reach.
-	AllowRemote bool
-}
-
-// Listen opens a TCP listener. Without AllowRemote the host must be a loopback address or
-// localhost; an empty host means 127.0.0.1. A wrong address is a *config.Error.
-func Listen(ctx context.Context, o ListenOptions) (net.Listener, error) {
-	wrong := &config.Error{Pos: config.Pos{Key: "--addr"}, Value: o.Addr, Want: "a loopback address such as 127.0.0.1:8089"}
-	host, port, err := net.SplitHostPort(o.Addr)
-	if err != nil {
-		wrong.Problem = "not host:port"
-		return nil, wrong
-	}
-	if host == "" && !o.AllowRemote {
-		host = "127.0.0.1"
-	}
-	if !o.AllowRemote && host != "localhost" {
-		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			wrong.Problem = "other machines could reach this address"
-			wrong.Hint = "--allow-remote permits it; the simulator has no other protection than --api-key-env"
-			return nil, wrong
-		}
-	}
-	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
-}
 
 const (
 	// grace is how long requests may finish after the context ends.

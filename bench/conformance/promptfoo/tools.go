@@ -14,6 +14,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/app"
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/loopback"
 	"github.com/telltale-llm/telltale/internal/sim"
 	"github.com/telltale-llm/telltale/internal/verdict"
 )
@@ -38,7 +39,7 @@ func startServer(ctx context.Context, file string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln, err := sim.Listen(ctx, sim.ListenOptions{Addr: "127.0.0.1:0"})
+	ln, err := loopback.Listen(ctx, loopback.Options{Addr: "127.0.0.1:0"})
 	if err != nil {
 		return nil, err
 	}

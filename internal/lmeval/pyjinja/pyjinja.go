@@ -61,9 +61,6 @@ func Parse(source string) (*Template, error) {
 	return &Template{source: source, body: body}, nil
 }
 
-// Source returns the text that was parsed.
-func (t *Template) Source() string { return t.source }
-
 // Render fills the template. The error is an *Error.
 func (t *Template) Render(vars map[string]any) (string, error) {
 	r := &run{out: &strings.Builder{}}

@@ -256,9 +256,6 @@ func equalItems(a, b []any) bool {
 	return true
 }
 
-// Equal says whether two values are the same to Python.
-func Equal(a, b any) bool { return equal(a, b) }
-
 // order compares two values that Python can compare.
 func order(a, b any) (int, error) {
 	x, _, okX := number(a)

@@ -173,10 +173,7 @@ func (p *Provider) Close() error { return p.client.Close() }
 
 // Complete sends one request and reads its answer. The error is a *record.Failure.
 func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Response, error) {
-	if f := provider.Interrupted(ctx); f != nil {
-		return record.Response{}, f
-	}
-	if f := provider.NoLikelihoods(p.id, &req); f != nil {
+	if f := provider.Refused(ctx, p.id, &req); f != nil {
 		return record.Response{}, f
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.client.Timeout())

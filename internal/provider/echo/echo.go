@@ -25,10 +25,7 @@ func FromConfig(p config.Provider) (*Provider, error) {
 
 // Complete returns the prompt.
 func (p *Provider) Complete(ctx context.Context, req record.Request) (record.Response, error) {
-	if f := provider.Interrupted(ctx); f != nil {
-		return record.Response{}, f
-	}
-	if f := provider.NoLikelihoods(p.id, &req); f != nil {
+	if f := provider.Refused(ctx, p.id, &req); f != nil {
 		return record.Response{}, f
 	}
 	return record.Response{Output: req.Prompt, FinishReason: "stop"}, nil

@@ -19,7 +19,6 @@ import (
 	"html/template"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -28,6 +27,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/telltale-llm/telltale/internal/loopback"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
 )
@@ -123,7 +123,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	switch {
-	case !s.o.AnyHost && !loopback(r.Host):
+	case !s.o.AnyHost && !loopback.Host(r.Host):
 		http.Error(w, "This server answers to loopback names only.", http.StatusMisdirectedRequest)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.Set("Allow", "GET, HEAD")
@@ -131,20 +131,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.serve.ServeHTTP(w, r)
 	}
-}
-
-// loopback says whether a request's host is this machine by its own names.
-func loopback(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // at is the run a request is about.

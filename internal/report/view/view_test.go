@@ -17,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/telltale-llm/telltale/internal/loopback"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/runner"
@@ -159,27 +160,6 @@ func TestHost(t *testing.T) {
 	f("192.168.1.4:80", false, http.StatusMisdirectedRequest)
 	f("", false, http.StatusMisdirectedRequest)
 	f("192.168.1.4:80", true, 200)
-}
-
-func TestListen(t *testing.T) {
-	f := func(addr string, remote, ok bool) {
-		t.Helper()
-		ln, err := Listen(t.Context(), addr, remote)
-		if (err == nil) != ok {
-			t.Errorf("%q, remote %v: %v", addr, remote, err)
-		}
-		if err == nil {
-			_ = ln.Close()
-		}
-	}
-	f("127.0.0.1:0", false, true)
-	f(":0", false, true)
-	f("localhost:0", false, true)
-	f("0.0.0.0:0", false, false)
-	f("192.0.2.1:0", false, false)
-	f("example.com:0", false, false)
-	f("127.0.0.1", false, false)
-	f("0.0.0.0:0", true, true)
 }
 
 func sample(i int, v verdict.Verdict) *record.Sample {
@@ -368,7 +348,7 @@ func TestEvents(t *testing.T) {
 		t.Fatalf("the page of a running run is %s", w.Body)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ln, err := Listen(ctx, "127.0.0.1:0", false)
+	ln, err := loopback.Listen(ctx, loopback.Options{Addr: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
