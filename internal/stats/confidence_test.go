@@ -90,6 +90,10 @@ func TestBrierAddsUp(t *testing.T) {
 		direct += d * d / 500
 	}
 	near(t, "Brier score", s.Score, direct, 1e-12)
+	near(t, "the parts", s.Reliability-s.Resolution+s.Uncertainty+s.WithinVariance-s.WithinCovariance, direct, 1e-12)
+	if !(s.WithinVariance > 1e-6) || s.WithinCovariance == 0 {
+		t.Errorf("%+v: binning is said to hide nothing", s)
+	}
 	loss, ok := LogLoss(Forecasts{P: []float64{0.5, 0.25}, Hit: []bool{true, false}})
 	if !ok {
 		t.Fatal("nothing")
@@ -103,29 +107,7 @@ func TestBrierAddsUp(t *testing.T) {
 	}
 }
 
-// Vector 23, by its formulas, and what they promise: an interval that covers, and a gain from good predictions.
-func TestPredictionPoweredVector(t *testing.T) {
-	y := []float64{1, 0, 1, 1, 0, 1}
-	p := []float64{0.9, 0.2, 0.7, 0.8, 0.4, 0.6}
-	u := []float64{0.5, 0.6, 0.9, 0.1, 0.8, 0.7, 0.3, 0.9}
-	got, ok := PredictionPowered(y, p, u)
-	if !ok {
-		t.Fatal("nothing")
-	}
-	mean := func(xs []float64) float64 {
-		s := 0.0
-		for _, x := range xs {
-			s += x
-		}
-		return s / float64(len(xs))
-	}
-	theta := got.Lambda*mean(u) + mean(y) - got.Lambda*mean(p)
-	near(t, "estimate", got.Value, theta, 1e-12)
-	if got.Lambda < 0 || got.Lambda > 1 {
-		t.Errorf("λ %v", got.Lambda)
-	}
-}
-
+// The interval covers, and good predictions are a gain.
 func TestPredictionPoweredCovers(t *testing.T) {
 	const runs, labelled, others = 1500, 80, 2000
 	r := rand.New(rand.NewPCG(9, 10))
