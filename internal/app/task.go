@@ -129,7 +129,7 @@ func generation(out *config.Loaded, providers []config.Provider, list []asked) e
 	for i := range providers {
 		p := &providers[i]
 		if !takesSettings(p.ID) {
-			out.Ignored = append(out.Ignored, &config.Error{Pos: want.pos, Problem: fmt.Sprintf("the settings %v are not for the provider %s", want.settings, p.ID)})
+			out.Ignored = append(out.Ignored, &config.Error{Pos: want.pos, Problem: fmt.Sprintf("the settings %s are not for the provider %s", strings.Join(slices.Sorted(maps.Keys(want.settings)), ", "), p.ID)})
 			continue
 		}
 		merged := maps.Clone(want.settings)
