@@ -26,6 +26,7 @@ type compareFlags struct {
 	margins    []string
 	format     string
 	color      string
+	ci         string
 	quiet      bool
 	noProgress bool
 }
@@ -78,12 +79,13 @@ docs/compare.md says which test is used when.
 	fl.StringVar(&f.Correction, "correction", compare.Holm, "of the tests over all cases: holm, bonferroni or none")
 	fl.StringVar(&f.SliceCorrection, "slice-correction", compare.BH, "of the tests by tag: bh, by or none")
 	fl.Uint64Var(&f.Seed, "seed", 0, "seed of permutations and bootstrap; the same seed gives the same numbers")
-	fl.StringVarP(&f.Out, "out", "o", "", "directory for compare.json")
+	fl.StringVarP(&f.Out, "out", "o", "", "directory for compare.html, compare.md and compare.json")
 	fl.StringVar(&f.format, "format", "text", "what to print: text or json")
+	fl.StringVar(&f.ci, "ci", "auto", "tell continuous integration: auto, github, gitlab or none")
 	fl.StringVar(&f.color, "color", "auto", "colours: auto, always or never")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print errors only")
 	fl.BoolVar(&f.noProgress, "no-progress", false, "show no progress")
-	for flag, values := range map[string][]string{"format": compareFormats, "color": {"auto", "always", "never"},
+	for flag, values := range map[string][]string{"format": compareFormats, "color": {"auto", "always", "never"}, "ci": ciKinds,
 		"correction": {compare.Holm, compare.Bonferroni, compare.None}, "slice-correction": {compare.BH, compare.BY, compare.None}} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -112,7 +114,7 @@ func completeMetrics(_ *cobra.Command, args []string, _ string) ([]string, cobra
 }
 
 func runCompare(cmd *cobra.Command, args []string, f *compareFlags, s streams) error {
-	for _, err := range []error{oneOf("format", f.format, compareFormats), oneOf("color", f.color, []string{"auto", "always", "never"})} {
+	for _, err := range []error{oneOf("format", f.format, compareFormats), oneOf("color", f.color, []string{"auto", "always", "never"}), oneOf("ci", f.ci, ciKinds)} {
 		if err != nil {
 			return err
 		}
@@ -166,6 +168,9 @@ func runCompare(cmd *cobra.Command, args []string, f *compareFlags, s streams) e
 	}
 	if err := showComparison(cmd.OutOrStdout(), c, f); err != nil {
 		return &app.CouldNotRun{Err: err}
+	}
+	if err := tellCICompared(ciKind(f.ci, os.Getenv), c, o.Out, s.err, os.Getenv); err != nil {
+		fmt.Fprintln(s.err, "note: continuous integration was not told: "+err.Error())
 	}
 	switch {
 	case c.Gate != nil:

@@ -26,6 +26,7 @@ uncertainty, whether the system is still good.
   telltale plan telltale.yaml         say what a suite can show before it is run
   telltale baseline set NAME DIR      keep a run to compare with, in git
   telltale golden accept DIR          accept a run's outputs as those to compare with
+  telltale audit scorers SUITE        list the assertions that cannot fail
   telltale view                       show runs in a browser, those under way too
   telltale export mlflow DIR          write a run's results for another tool
   telltale sim                        serve a simulated model for trying things out
@@ -48,7 +49,7 @@ uncertainty, whether the system is still good.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newVersionCmd())
+	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newVersionCmd())
 	return root
 }
 

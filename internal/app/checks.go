@@ -42,6 +42,8 @@ type checker struct {
 	streams bool
 	// code says that the suite's own code judges, which may name metrics of its own.
 	code bool
+	// judges has the recipes of the metrics that ask a judge model.
+	judges map[string]map[string]bool
 	// toolsFor names an assertion that judges by the provider's tools; empty when there is none.
 	toolsFor string
 }
@@ -73,7 +75,7 @@ type fillers struct {
 func newChecker(s *config.Suite, dir string, services *scorer.Services) (*checker, error) {
 	c := &checker{
 		dir: dir, services: services, judge: config.Judge{Provider: s.Default.Provider, RubricPrompt: s.Default.RubricPrompt}, kept: map[string]*scorer.Assertion{}, signatures: map[string]map[string]bool{},
-		graded: map[string]bool{}, cautions: map[string]caution{}, golden: map[record.GoldenRef]bool{},
+		graded: map[string]bool{}, cautions: map[string]caution{}, judges: map[string]map[string]bool{}, golden: map[record.GoldenRef]bool{},
 	}
 	services.Compile = c.compile
 	var errs config.Errors
@@ -162,6 +164,12 @@ func (c *checker) note(a *scorer.Assertion, written *config.Assertion) {
 	}
 	if use, ok := a.Golden(); ok && !written.Not {
 		c.golden[record.GoldenRef{Metric: name, File: filepath.ToSlash(use.File), Hash: use.Hash, Match: use.Match, PerSnapshot: use.PerSnapshot}] = true
+	}
+	if a.Kind().Judged {
+		if c.judges[name] == nil {
+			c.judges[name] = map[string]bool{}
+		}
+		c.judges[name][signature] = true
 	}
 	c.code = c.code || scorer.NeedsCode(a.Kind().Name)
 	if len(a.Parts()) == 0 && a.NeedsTools() {
@@ -428,6 +436,17 @@ func (c *checker) signatureList() []string {
 		}
 	}
 	sort.Strings(out)
+	return out
+}
+
+// judged returns the sorted recipes of each metric that asks a judge model.
+func (c *checker) judged() map[string][]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string][]string{}
+	for name, set := range c.judges {
+		out[name] = slices.Sorted(maps.Keys(set))
+	}
 	return out
 }
 

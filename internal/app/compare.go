@@ -75,13 +75,13 @@ func Compare(o CompareOptions) (*Compared, error) {
 	}
 	out := &Compared{Comparison: c}
 	if len(margins) > 0 {
-		decided := gate.Decide(nil, gate.Facts{Summary: head.Run.Summary, Metrics: head.Run.Metrics, Regression: &gate.Regression{
-			Regression: config.Regression{Alpha: o.Alpha, Power: o.Power, Correction: o.Correction}, Margins: margins, Comparison: c,
-		}}).Gate
+		reg := &gate.Regression{Regression: config.Regression{Alpha: o.Alpha, Power: o.Power, Correction: o.Correction}, Margins: margins, Comparison: c}
+		reg.Mark()
+		decided := gate.Decide(nil, gate.Facts{Summary: head.Run.Summary, Metrics: head.Run.Metrics, Regression: reg}).Gate
 		out.Gate = &decided
 	}
 	if o.Out != "" {
-		if err := writeComparison(o.Out, c); err != nil {
+		if err := writeComparison(o.Out, out); err != nil {
 			return nil, err
 		}
 	}
@@ -105,14 +105,14 @@ func parseMargins(list []config.Margin) ([]gate.Margin, error) {
 	return out, errs.Err()
 }
 
-func writeComparison(dir string, c *record.Comparison) error {
+func writeComparison(dir string, c *Compared) error {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return &config.Error{Pos: config.Pos{Key: "--out"}, Value: dir, Problem: "is a file", Want: "a directory"}
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return &config.Error{Pos: config.Pos{Key: "--out"}, Value: dir, Problem: "cannot be created", Err: cause(err)}
 	}
-	if err := report.WriteComparison(dir, c); err != nil {
+	if err := report.WriteComparison(dir, c.Comparison, c.Gate); err != nil {
 		return &CouldNotRun{err}
 	}
 	return nil

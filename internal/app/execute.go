@@ -146,7 +146,7 @@ func (s *session) tidyCache(c *runner.Cache) {
 func (s *session) results(dir *runDir, r *rounds, out runner.Outcome) (*Finished, gate.Ruling, error) {
 	var none gate.Ruling
 	acc, err := metric.New(metric.Options{
-		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher,
+		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher, Scale: scorer.CorpusScale,
 		Bounded: s.check.bounded, Signatures: s.check.signatureMap(), Tags: s.gateTags(),
 	})
 	if err != nil {

@@ -230,6 +230,7 @@ func (s *session) compareRun(run *record.Run, dir string) *gate.Regression {
 		reg.Comparison, reg.Problem = nil, firstLine(err)
 		run.Warnings = append(run.Warnings, "the run was not compared with the baseline: "+reg.Problem)
 	}
+	reg.Mark()
 	run.Comparison = reg.Comparison
 	return reg
 }

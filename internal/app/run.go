@@ -268,6 +268,9 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 	if err := s.checkCritical(); err != nil {
 		return s, err
 	}
+	if err := s.checkJudges(); err != nil {
+		return s, err
+	}
 	if s.looks != nil && s.cells.uneven {
 		return s, &config.Error{Pos: s.suite.Regression.OnUndecidedPos, Value: "extend", Problem: "draws the same number of answers to each case, and a test has a repeat of its own", Want: "fail, warn, or no repeat in tests"}
 	}

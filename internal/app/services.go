@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,6 +134,20 @@ func (v *services) model(ref any, pos config.Pos) (scorer.Model, error) {
 		return nil, err
 	}
 	return s.(scorer.Model), nil
+}
+
+// judges lists the names of each judge that was opened: its id and its label.
+func (v *services) judges() [][]string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out [][]string
+	for _, s := range v.opened {
+		if _, ok := s.any.(scorer.Model); ok {
+			out = append(out, []string{s.spec.ID, s.spec.Name()})
+		}
+	}
+	slices.SortFunc(out, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
+	return out
 }
 
 func (v *services) openJudge(spec config.Provider) (service, error) {

@@ -20,13 +20,21 @@ type wireGate struct {
 
 // wireRegression holds the keys of a gate that are not metrics.
 type wireRegression struct {
-	Baseline    wireText  `json:"baseline,omitempty" jsonschema:"description=What the run is compared with: a stored baseline's name or a run's directory"`
-	Alpha       *float64  `json:"alpha,omitempty" jsonschema:"exclusiveMinimum=0,maximum=0.5,description=Chance of failing an unchanged system; 0.05 when it is not set"`
-	Power       *float64  `json:"power,omitempty" jsonschema:"minimum=0.5,exclusiveMaximum=1,description=Chance of finding the effect that reasons name as the smallest; 0.8 when it is not set"`
-	Correction  string    `json:"correction,omitempty" jsonschema:"enum=holm,enum=bonferroni,enum=none,description=Correction of the tests over all margins; holm when it is not set"`
-	OnUndecided wireText  `json:"on_undecided,omitempty" jsonschema:"description=What a margin without enough evidence does: fail; warn; or extend to draw more repeats. Without it the run is undecided"`
-	MaxSamples  *int      `json:"max_samples,omitempty" jsonschema:"minimum=2,description=Repeats per case that extend may reach; four times samples when it is not set"`
-	Critical    wireNamed `json:"critical,omitempty" jsonschema:"description=Cases that must pass: ids or tag=NAME"`
+	Baseline    wireText    `json:"baseline,omitempty" jsonschema:"description=What the run is compared with: a stored baseline's name or a run's directory"`
+	Alpha       *float64    `json:"alpha,omitempty" jsonschema:"exclusiveMinimum=0,maximum=0.5,description=Chance of failing an unchanged system; 0.05 when it is not set"`
+	Power       *float64    `json:"power,omitempty" jsonschema:"minimum=0.5,exclusiveMaximum=1,description=Chance of finding the effect that reasons name as the smallest; 0.8 when it is not set"`
+	Correction  string      `json:"correction,omitempty" jsonschema:"enum=holm,enum=bonferroni,enum=none,description=Correction of the tests over all margins; holm when it is not set"`
+	OnUndecided wireText    `json:"on_undecided,omitempty" jsonschema:"description=What a margin without enough evidence does: fail; warn; or extend to draw more repeats. Without it the run is undecided"`
+	MaxSamples  *int        `json:"max_samples,omitempty" jsonschema:"minimum=2,description=Repeats per case that extend may reach; four times samples when it is not set"`
+	Critical    wireNamed   `json:"critical,omitempty" jsonschema:"description=Cases that must pass: ids or tag=NAME"`
+	Judges      *wireJudges `json:"judges,omitempty" jsonschema:"description=The audit that judges must have passed before they may decide"`
+}
+
+type wireJudges struct {
+	Pos         Pos      `json:"-"`
+	Audit       wireText `json:"audit" jsonschema:"description=File that telltale audit judge wrote"`
+	Agreement   *float64 `json:"agreement" jsonschema:"description=Least lower bound of the agreement with people"`
+	Coefficient string   `json:"coefficient,omitempty" jsonschema:"enum=kappa,enum=ac1,enum=alpha,enum=accuracy,description=Which coefficient of agreement; kappa when it is not set"`
 }
 
 // wireMargin is how much worse than the baseline a metric may be.
@@ -273,6 +281,29 @@ func (r *Regression) take(d *decoder, w *wireRegression, fs []field) {
 			d.fail(at("max_samples"), fmt.Sprint(*x), "nothing draws more repeats", "on_undecided: extend beside it")
 		}
 	}
+	if w.Judges != nil {
+		r.Judges = d.judges(w.Judges)
+	}
+}
+
+// judges reads what is asked of the judges' audit.
+func (d *decoder) judges(w *wireJudges) *JudgeAudit {
+	j := &JudgeAudit{Pos: w.Pos, Path: w.Audit.Text, Coefficient: w.Coefficient}
+	if j.Path == "" {
+		d.fail(w.Pos, "", "no audit", "audit: the file that telltale audit judge wrote")
+	}
+	if d.oneOf(w.Pos.At("coefficient"), w.Coefficient, "", "kappa", "ac1", "alpha", "accuracy") && j.Coefficient == "" {
+		j.Coefficient = "kappa"
+	}
+	switch x := w.Agreement; {
+	case x == nil:
+		d.fail(w.Pos.At("agreement"), "", "no agreement", "the least lower bound of the coefficient, such as 0.6")
+	case !(*x > 0 && *x < 1):
+		d.fail(w.Pos.At("agreement"), fmt.Sprint(*x), "out of range", "a number between 0 and 1, such as 0.6")
+	default:
+		j.Agreement = *x
+	}
+	return j
 }
 
 // regressionContent is what of the regression gate determines a verdict, without places; empty for a suite that
@@ -298,5 +329,8 @@ func (s *Suite) regressionContent() map[string]any {
 	set("correction", r.Correction, r.Correction != "")
 	set("on_undecided", r.OnUndecided, r.OnUndecided != "")
 	set("max_samples", r.MaxSamples, r.MaxSamples > 0)
+	if j := r.Judges; j != nil {
+		set("judges", []any{j.Agreement, j.Coefficient}, true)
+	}
 	return m
 }

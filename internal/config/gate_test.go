@@ -17,6 +17,7 @@ gate:
   on_undecided: extend
   max_samples: 12
   critical: [case-1, "tag=safety"]
+  judges: {audit: audit.json, agreement: 0.6}
   pass_rate: ">= 0.95"
   accuracy: {margin: 0.02}
   latency: [{margin: 200ms}, "p95 <= 2s"]
@@ -36,8 +37,11 @@ gate:
 	if len(r.Critical) != 2 || r.Critical[0].Name != "case-1" || r.Critical[1].Name != "tag=safety" || r.Critical[0].Pos.Line != 12 {
 		t.Errorf("critical %+v", r.Critical)
 	}
+	if j := r.Judges; j == nil || j.Path != "audit.json" || j.Agreement != 0.6 || j.Coefficient != "kappa" {
+		t.Errorf("judges %+v", j)
+	}
 	for i := range r.Margins {
-		if r.Margins[i].Pos.Line != 14+i && i < 4 {
+		if r.Margins[i].Pos.Line != 15+i && i < 4 {
 			t.Errorf("margin %d at %v", i, r.Margins[i].Pos)
 		}
 		r.Margins[i].Pos = Pos{}
@@ -92,6 +96,11 @@ func TestGateMistakes(t *testing.T) {
 	f("gate: {baseline: {a: 1}}", "4:18: gate.baseline", "not a text")
 	f("gate: {critical: {a: 1}}", "4:18: gate.critical", "a case's id, or tag=NAME")
 	f("gate: {critical: [a, \"tag=\"]}", "4:22: gate.critical", "a case's id, or tag=NAME")
+	f("gate: {judges: audit.json}", "4:16: gate.judges", "keys audit, agreement, coefficient")
+	f("gate: {judges: {agreement: 0.6}}", "4:16: gate.judges", "no audit")
+	f("gate: {judges: {audit: a.json}}", "4:16: gate.judges.agreement", "no agreement")
+	f("gate: {judges: {audit: a.json, agreement: 60}}", "4:43: gate.judges.agreement", "between 0 and 1")
+	f("gate: {judges: {audit: a.json, agreement: 0.6, coefficient: rho}}", "4:61: gate.judges.coefficient", "kappa, ac1, alpha, accuracy")
 	f("gate: {x: {}}", "4:11: gate.x", "no margin")
 	f("gate: {x: {margin: }}", "4:11: gate.x", "no margin")
 	f("gate: {x: {margin: -0.1}}", "4:20: gate.x.margin", "below 0; want 0 or more")

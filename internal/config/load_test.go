@@ -145,7 +145,7 @@ func TestMistakes(t *testing.T) {
 	f(base+"tests: [{vars: {}}]\nscenarios: [{tests: [{}]}]", "suite.yaml:4:13: scenarios[0]", "without config")
 	f(base+"tests: [{vars: {}}]\nextensions: [file://a.js:x]", "suite.yaml:4:1: extensions", "code", "--skip-unsupported")
 	f(base+"tests: [{assert: [{type: assert-set}]}]", "suite.yaml:3:19: tests[0].assert[0]", "without parts")
-	f(base+"tests: [{assert: [{type: equals, value: x, assert: [{type: equals, value: x}]}]}]", "only an assert-set has parts")
+	f(base+"tests: [{assert: [{type: equals, value: x, assert: [{type: equals, value: x}]}]}]", "only an assert-set and a calibration have parts")
 	f(base+"tests: [{assert: [{$ref: '#/assertionTemplates/nope'}]}]", "suite.yaml:3:20: tests[0].assert[0].$ref", "leads nowhere")
 	f(base+"tests: [{turns: [{assert: []}]}]", "tests[0].turns[0].user", "without words")
 	f(base+"tests: [{options: {transform: forbidden()}}]", "suite.yaml:3:31: tests[0].options.transform", "forbidden()", "cannot be run")

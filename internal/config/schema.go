@@ -193,7 +193,7 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 		return s
 	case reflect.TypeFor[wireNamed]():
 		return anyOf(m.text(), m.texts())
-	case reflect.TypeFor[wireEvaluate](), reflect.TypeFor[wireOptions](), reflect.TypeFor[wireExamplePair](), reflect.TypeFor[wireCommand]():
+	case reflect.TypeFor[wireEvaluate](), reflect.TypeFor[wireOptions](), reflect.TypeFor[wireJudges](), reflect.TypeFor[wireExamplePair](), reflect.TypeFor[wireCommand]():
 		return m.object(t)
 	case reflect.TypeFor[wireLink]():
 		return anyOf(m.text(), m.object(t))

@@ -385,6 +385,8 @@ type Regression struct {
 	MaxSamples int
 	// Critical names cases that must pass besides those that say so themselves: ids, or tag=NAME.
 	Critical []Named
+	// Judges asks for a passed audit of each judge that the gate relies on.
+	Judges *JudgeAudit
 }
 
 // The defaults of Regression.
@@ -411,6 +413,16 @@ type Margin struct {
 type Named struct {
 	Pos  Pos
 	Name string
+}
+
+// JudgeAudit is what the gate asks of its judges' stored audits.
+type JudgeAudit struct {
+	Pos Pos
+	// Path is the audit file; Agreement the least lower bound of the agreement coefficient, Coefficient its
+	// name: kappa, ac1, alpha or accuracy.
+	Path        string
+	Agreement   float64
+	Coefficient string
 }
 
 // Derived is a metric computed from the run's other metrics.

@@ -297,12 +297,12 @@ func (l *loader) assertion(w *wireAssertion) (Assertion, bool) {
 
 // setParts reads the parts of an assert-set. One of which no part is left is left out itself.
 func (l *loader) setParts(w *wireAssertion, a *Assertion) bool {
-	set := a.Type == assertSet
+	set := a.Type == assertSet || a.Type == calibration
 	switch {
 	case !set && w.Assert.pos.File != "":
-		l.errs = append(l.errs, &Error{Pos: w.Assert.pos, Problem: "only an assert-set has parts", Want: "type: assert-set"})
+		l.errs = append(l.errs, &Error{Pos: w.Assert.pos, Problem: "only an assert-set and a calibration have parts", Want: "type: assert-set"})
 	case set && len(w.Assert.list) == 0:
-		l.errs = append(l.errs, &Error{Pos: w.Pos, Problem: "an assert-set without parts", Want: "assert: with at least one assertion"})
+		l.errs = append(l.errs, &Error{Pos: w.Pos, Problem: a.Type + " without parts", Want: "assert: with at least one assertion"})
 	case set:
 		a.Assert = l.assertions(w.Assert.list)
 		return len(a.Assert) > 0
@@ -312,6 +312,9 @@ func (l *loader) setParts(w *wireAssertion, a *Assertion) bool {
 
 // assertSet is the type of an assertion that is made of others.
 const assertSet = "assert-set"
+
+// calibration is the type of one that also holds a confidence against their outcome.
+const calibration = "calibration"
 
 // fileItems reads the items of a list that refer to files.
 func (l *loader) fileItems(list []any, p Pos) []any {

@@ -133,7 +133,7 @@ type wireAssertion struct {
 	RubricPrompt     wireAny   `json:"rubricPrompt,omitempty" jsonschema:"description=Prompt of the judge"`
 	Transform        atText    `json:"transform,omitempty" jsonschema:"description=Expression whose value is judged in the place of the output"`
 	ContextTransform atText    `json:"contextTransform,omitempty" jsonschema:"description=Expression whose value takes the place of the variable context"`
-	Assert           wireParts `json:"assert,omitempty" jsonschema:"description=Parts of an assert-set"`
+	Assert           wireParts `json:"assert,omitempty" jsonschema:"description=Parts of an assert-set or a calibration"`
 }
 
 // codeTypes are the assertions whose value is code.

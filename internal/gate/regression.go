@@ -98,6 +98,21 @@ func (r *Regression) claims() []claim {
 	return out
 }
 
+// Mark writes every margin that applies to its difference, for those who show the comparison.
+func (r *Regression) Mark() {
+	if r.Comparison == nil {
+		return
+	}
+	for i := range r.Margins {
+		for pair := range r.Comparison.Pairs {
+			c := claim{margin: &r.Margins[i], pair: pair}
+			if c.find(r.Comparison); c.d != nil && c.why == "" {
+				c.d.Margin = &c.allowed
+			}
+		}
+	}
+}
+
 // find looks up the difference and says what is lacking in it.
 func (c *claim) find(all *record.Comparison) {
 	list := all.Metrics

@@ -17,15 +17,16 @@ const (
 var betterByUnit = map[string]string{
 	"": Higher, "nats": Higher, "dot": Higher,
 	"s": Lower, "usd": Lower, "tokens": Lower, "edits": Lower, "ppl": Lower, "bits/byte": Lower,
-	"probability": Lower, // of being toxic
-	"distance":    Lower,
+	"probability":  Lower, // of being toxic; by which a confidence is off
+	"probability²": Lower,
+	"distance":     Lower,
 }
 
 // Better says in which direction a metric gets better: Higher, Lower, or "" when neither is. Kinds of assertion
 // declare it through the unit of what they measure, for that is not turned round by "not-".
 func Better(name, unit string) string {
 	switch {
-	case name == record.MetricErrorRate, strings.HasSuffix(name, invalidSuffix), strings.HasSuffix(name, ".loss"):
+	case name == record.MetricErrorRate, strings.HasSuffix(name, invalidSuffix), strings.HasSuffix(name, ".loss"), strings.HasSuffix(name, ".log_loss"):
 		return Lower
 	case strings.HasSuffix(name, ".tie"):
 		return ""

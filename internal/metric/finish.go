@@ -186,6 +186,12 @@ func (a *Aggregator) finishCorpus(found *problems, m *record.Metric, s *series, 
 		return
 	}
 	m.Mean = &v
+	if a.opts.Scale != nil {
+		if smooth, spread, bend, ok := a.opts.Scale(finisher); ok {
+			s.corpus.finishBent(m, smooth, spread, bend)
+			return
+		}
+	}
 	se, groups, ok := s.corpus.jack.SE(f)
 	if !ok {
 		return
@@ -194,6 +200,23 @@ func (a *Aggregator) finishCorpus(found *problems, m *record.Metric, s *series, 
 	if se > 0 { // groups that agree to the last digit vouch for nothing
 		half := stats.StudentQuantile(stats.Level, float64(groups-1)) * se
 		setInterval(m, stats.Interval{Low: v - half, High: v + half})
+	}
+}
+
+// finishBent sets the interval of a metric that is bent from a smooth quantity; it has no standard error of its own.
+// What the jackknife does not see is taken to be larger by as much as there are more observations than clusters. The
+// upper end goes out from 0 where the estimate is below.
+func (k *corpus) finishBent(m *record.Metric, smooth, spread func([]float64) float64, bend func(float64) float64) {
+	total := k.jack.Total()
+	v, unseen := smooth(total), spread(total)
+	se, groups, ok := k.jack.SE(smooth)
+	if !ok || !stats.Finite(v) || !stats.Finite(unseen) {
+		return
+	}
+	se = math.Hypot(se, unseen*float64(m.N)/float64(m.Clusters))
+	if se > 0 {
+		half := stats.StudentQuantile(stats.Level, float64(groups-1)) * se
+		setInterval(m, stats.Interval{Low: bend(v - half), High: bend(math.Max(0, v) + half)})
 	}
 }
 

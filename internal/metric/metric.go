@@ -37,6 +37,10 @@ type Options struct {
 	// Finishers finds the function that makes the number of a corpus/NAME metric from its summed
 	// statistics. It may be nil when there are no corpus metrics.
 	Finishers func(name string) (func([]float64) float64, bool)
+	// Scale finds, for a corpus metric that is a bent scale of a smoother quantity of at least 0, the smooth one's
+	// finisher, the part of its standard error that a jackknife does not see (of independent observations), and the
+	// rising function that bends it. The interval is made on the smooth scale. nil means that there is no such metric.
+	Scale func(name string) (smooth, spread func([]float64) float64, bend func(float64) float64, ok bool)
 	// Bounded says that a mean metric's values always lie within 0 to 1, so that what is missing
 	// can be bounded. nil means that none of the scorers' means do.
 	Bounded func(metric string) bool

@@ -86,6 +86,8 @@ type Difference struct {
 	// Bound is the end of the one-sided interval at confidence 1-Alpha on the side where head is worse: the
 	// worst difference the data leave open. Nil without a better direction.
 	Bound *float64 `json:"bound,omitempty"`
+	// Margin is how much worse the gate lets head be, in the metric's own unit; nil when it asks nothing of it.
+	Margin *float64 `json:"margin,omitempty"`
 	// P tests for any difference, two-sided; PWorse, one-sided, that head is worse than base. Adjusted is P
 	// (slices) or PWorse (whole run) corrected for all that were tested together.
 	P        *float64 `json:"p"`

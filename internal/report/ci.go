@@ -63,14 +63,17 @@ func Annotations(w io.Writer, run *record.Run, at func(verdict.Decision) Place) 
 		if p.Metric != "" {
 			title += ": " + checkName(p.Decision)
 		}
-		fmt.Fprintf(&b, "::%s file=%s", level, property(p.File))
+		fmt.Fprintf(&b, "::%s ", level)
+		if p.File != "" {
+			fmt.Fprintf(&b, "file=%s,", property(p.File))
+		}
 		if p.Line > 0 {
-			fmt.Fprintf(&b, ",line=%d", p.Line)
+			fmt.Fprintf(&b, "line=%d,", p.Line)
 		}
 		if p.Column > 0 {
-			fmt.Fprintf(&b, ",col=%d", p.Column)
+			fmt.Fprintf(&b, "col=%d,", p.Column)
 		}
-		fmt.Fprintf(&b, ",title=%s::%s\n", property(oneLine(title, 120)), message(oneLine(reasonOf(p.Decision), 1000)))
+		fmt.Fprintf(&b, "title=%s::%s\n", property(oneLine(title, 120)), message(oneLine(reasonOf(p.Decision), 1000)))
 	}
 	_, err := w.Write(b.Bytes())
 	return err

@@ -2,18 +2,28 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
-// ComparisonFile is the name of a comparison's file for machines.
-const ComparisonFile = "compare.json"
+// The names of a comparison's files: for machines, and to read.
+const (
+	ComparisonFile         = "compare.json"
+	ComparisonMarkdownFile = "compare.md"
+	ComparisonHTMLFile     = "compare.html"
+)
 
-// WriteComparison writes a comparison's files into dir, which is there already. Each is complete or absent.
-func WriteComparison(dir string, c *record.Comparison) error {
-	return writeNamed(dir, ComparisonFile, func(w io.Writer) error { return ComparisonJSON(w, c) })
+// WriteComparison writes a comparison's files into dir, which is there already: compare.md, compare.html and, last,
+// compare.json. Each is complete or absent. gate is the verdict by margins, nil when there were none.
+func WriteComparison(dir string, c *record.Comparison, gate *record.Gate) error {
+	return errors.Join(
+		writeNamed(dir, ComparisonMarkdownFile, func(w io.Writer) error { return ComparisonMarkdown(w, c, gate) }),
+		writeNamed(dir, ComparisonHTMLFile, func(w io.Writer) error { return ComparisonHTML(w, c, gate) }),
+		writeNamed(dir, ComparisonFile, func(w io.Writer) error { return ComparisonJSON(w, c) }),
+	)
 }
 
 // ComparisonJSON writes compare.json: indented, lists present even when empty.

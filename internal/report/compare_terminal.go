@@ -40,7 +40,7 @@ func CompareTerminal(w io.Writer, c *record.Comparison, gate *record.Gate, opts 
 	t.flips()
 	if t.Dir != "" {
 		t.section("Results in " + fit(t.Dir, t.Width-12))
-		t.wrap("  ", ComparisonFile+" for machines")
+		t.wrap("  ", ComparisonHTMLFile+" to read, "+ComparisonFile+" for machines")
 	}
 	if gate != nil {
 		t.line("")
@@ -63,15 +63,26 @@ func (t comparison) head() {
 	c := t.c
 	t.line(t.paint("Comparison", bold) + "  " + fit("head against base; differences are head less base", t.room(12)))
 	side := func(which string, r record.RunRef) {
-		what := r.Name
-		if r.Baseline != "" {
-			what += " (baseline " + r.Baseline[:min(shortID, len(r.Baseline))] + ")"
-		}
-		t.line("  " + which + "  " + fit(what, t.Width-8))
+		t.line("  " + which + "  " + fit(sideName(r), t.Width-8))
 	}
 	side("base", c.Base)
 	side("head", c.Head)
-	p := c.Pairing
+	t.wrap("  ", pairingSentence(c.Pairing))
+	for _, w := range c.Warnings[:min(len(c.Warnings), termReasons)] {
+		t.wrap("  ", "! "+logLine(w, 400), yellow)
+	}
+}
+
+// sideName is a side as the user named it, with the hash of a baseline.
+func sideName(r record.RunRef) string {
+	if r.Baseline == "" {
+		return r.Name
+	}
+	return r.Name + " (baseline " + r.Baseline[:min(shortID, len(r.Baseline))] + ")"
+}
+
+// pairingSentence counts the cases, and names some of those that are not compared.
+func pairingSentence(p record.Pairing) string {
 	parts := []string{numbered(p.Paired, "case") + " paired"}
 	for _, part := range []struct {
 		n    int
@@ -95,53 +106,68 @@ func (t comparison) head() {
 		}
 		parts = append(parts, s)
 	}
-	t.wrap("  ", strings.Join(parts, "; "))
-	for _, w := range c.Warnings[:min(len(c.Warnings), termReasons)] {
-		t.wrap("  ", "! "+logLine(w, 400), yellow)
-	}
+	return strings.Join(parts, "; ")
 }
 
-// signOf says what was shown of a difference: over all cases, worse by the corrected test or better by the
-// interval; of a slice, either by the corrected test.
-func (t comparison) signOf(d *record.Difference) cell {
+// shownSign says what was shown of a difference, 1 for better, -1 for worse and 0 for neither: over all cases,
+// worse by the corrected test or better by the interval; of a slice, either by the corrected test.
+func shownSign(c *record.Comparison, d *record.Difference) int {
 	if d.Better == "" || !finite(d.Diff) {
-		return plain(" ")
+		return 0
 	}
 	better, above := *d.Diff > 0, finite(d.Low) && *d.Low > 0
 	if d.Better == "lower" {
 		better, above = *d.Diff < 0, finite(d.High) && *d.High < 0
 	}
-	shown := finite(d.Adjusted) && *d.Adjusted <= t.c.Alpha
+	shown := finite(d.Adjusted) && *d.Adjusted <= c.Alpha
 	switch {
 	case shown && (d.Tag == "" || !better):
-		return cell{"✗", []style{red, bold}}
+		return -1
 	case d.Tag == "" && above, d.Tag != "" && shown:
+		return 1
+	}
+	return 0
+}
+
+func (t comparison) signOf(d *record.Difference) cell {
+	switch shownSign(t.c, d) {
+	case -1:
+		return cell{"✗", []style{red, bold}}
+	case 1:
 		return cell{"✓", []style{green}}
 	}
 	return plain(" ")
 }
 
-func (t comparison) differences(pair int) {
-	c := t.c
-	title := "Differences"
-	if p := c.Pairs[pair]; p.Base == p.Head {
-		title += " of " + p.Head
-	} else {
-		// What both labels end on, mostly the prompt, says nothing here.
-		base, promptB, _ := cutLast(p.Base, " · ")
-		head, promptH, _ := cutLast(p.Head, " · ")
-		if promptB != promptH {
-			base, head = p.Base, p.Head
-		}
-		title += " of " + head + " from " + base
+// pairTitle says which snapshots are compared, to follow "Differences".
+func pairTitle(p record.SnapshotPair) string {
+	if p.Base == p.Head {
+		return " of " + p.Head
 	}
-	t.section(fit(title, t.Width))
+	// What both labels end on, mostly the prompt, says nothing here.
+	base, promptB, _ := cutLast(p.Base, " · ")
+	head, promptH, _ := cutLast(p.Head, " · ")
+	if promptB != promptH {
+		base, head = p.Base, p.Head
+	}
+	return " of " + head + " from " + base
+}
+
+// shownDifferences are those of a pair of which there is something to say.
+func shownDifferences(c *record.Comparison, pair int) []*record.Difference {
 	var rows []*record.Difference
 	for i := range c.Metrics {
 		if d := &c.Metrics[i]; d.Pair == pair && (d.Diff != nil || d.Why != "") {
 			rows = append(rows, d)
 		}
 	}
+	return rows
+}
+
+func (t comparison) differences(pair int) {
+	c := t.c
+	t.section(fit("Differences"+pairTitle(c.Pairs[pair]), t.Width))
+	rows := shownDifferences(c, pair)
 	rows = rows[:min(len(rows), termMetrics)]
 	for name := 40; ; name -= 2 {
 		g := newGrid(0)
@@ -157,7 +183,7 @@ func (t comparison) differences(pair int) {
 		for i, line := range g.lines(t.terminal) {
 			t.row(line)
 			if i > 0 {
-				t.wrap("      ", t.notes(rows[i-1]), dim)
+				t.wrap("      ", differenceNotes(t.c, rows[i-1]), dim)
 			}
 		}
 		return
@@ -193,14 +219,14 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// notes is what a difference has no column for.
-func (t comparison) notes(d *record.Difference) string {
+// differenceNotes is what a difference has no column for.
+func differenceNotes(c *record.Comparison, d *record.Difference) string {
 	var parts []string
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if d.Worse != nil && d.Improved != nil {
 		add("%s worse, %s improved", count(*d.Worse), count(*d.Improved))
 	}
-	if d.Pairs != t.c.Pairing.Paired {
+	if d.Pairs != c.Pairing.Paired {
 		add("%s", numbered(d.Pairs, "case"))
 	}
 	if d.Clusters != d.Pairs {
@@ -212,7 +238,7 @@ func (t comparison) notes(d *record.Difference) string {
 	if finite(d.PWorse) {
 		p := "worse: p " + probability(d.PWorse)
 		if with := probability(d.Adjusted); with != "" && with != probability(d.PWorse) {
-			p += fmt.Sprintf(" (%s with %s)", with, corrections[t.c.Correction])
+			p += fmt.Sprintf(" (%s with %s)", with, corrections[c.Correction])
 		}
 		add("%s", p)
 	}
@@ -301,11 +327,8 @@ func probability(p *float64) string {
 	return strconv.FormatFloat(*p, 'f', 4, 64)
 }
 
-// slices shows the tags that differ most, and says what can be said of them.
-func (t comparison) slices() {
-	c := t.c
-	var rows []*record.Difference
-	shown := 0
+// rankedSlices are the tests by tag, the smallest corrected p-value first, and how many of them are significant.
+func rankedSlices(c *record.Comparison) (rows []*record.Difference, shown int) {
 	for i := range c.Slices {
 		d := &c.Slices[i]
 		if !finite(d.Adjusted) || !finite(d.P) {
@@ -316,14 +339,25 @@ func (t comparison) slices() {
 			shown++
 		}
 	}
+	slices.SortStableFunc(rows, func(a, b *record.Difference) int {
+		return cmp.Or(cmp.Compare(*a.Adjusted, *b.Adjusted), cmp.Compare(*a.P, *b.P))
+	})
+	return rows, shown
+}
+
+func slicesSentence(c *record.Comparison, tests, shown int) string {
+	return fmt.Sprintf("%s of %s differ at %g with %s.", count(shown), numbered(tests, "test"), c.Alpha, corrections[c.SliceCorrection])
+}
+
+// slices shows the tags that differ most, and says what can be said of them.
+func (t comparison) slices() {
+	c := t.c
+	rows, shown := rankedSlices(c)
 	if len(rows) == 0 {
 		return
 	}
 	t.section("By tag")
-	t.wrap("  ", fmt.Sprintf("%s of %s differ at %g with %s.", count(shown), numbered(len(rows), "test"), c.Alpha, corrections[c.SliceCorrection]))
-	slices.SortStableFunc(rows, func(a, b *record.Difference) int {
-		return cmp.Or(cmp.Compare(*a.Adjusted, *b.Adjusted), cmp.Compare(*a.P, *b.P))
-	})
+	t.wrap("  ", slicesSentence(c, len(rows), shown))
 	rows = rows[:min(len(rows), compareSlices, max(shown, leastSlices))]
 	for name := 40; ; name -= 2 {
 		g := newGrid(0)
@@ -343,12 +377,12 @@ func (t comparison) slices() {
 	}
 }
 
-// unpaired says what pairing was worth.
-func (t comparison) unpaired() {
+// unpairedSentences says of the first metrics what pairing was worth.
+func unpairedSentences(c *record.Comparison) []string {
 	var lines []string
 	seen := map[[2]float64]bool{} // a pass rate is often the score and the only metric as well
-	for i := range t.c.Metrics {
-		d := &t.c.Metrics[i]
+	for i := range c.Metrics {
+		d := &c.Metrics[i]
 		s := UnpairedSentence(d)
 		if s == "" || len(lines) == compareErrors || seen[[2]float64{*d.Stderr, *d.Unpaired}] {
 			continue
@@ -356,6 +390,12 @@ func (t comparison) unpaired() {
 		seen[[2]float64{*d.Stderr, *d.Unpaired}] = true
 		lines = append(lines, s)
 	}
+	return lines
+}
+
+// unpaired says what pairing was worth.
+func (t comparison) unpaired() {
+	lines := unpairedSentences(t.c)
 	if len(lines) == 0 {
 		return
 	}

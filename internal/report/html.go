@@ -54,9 +54,9 @@ func HTML(w io.Writer, src Source) error {
 	if err != nil {
 		return err
 	}
-	t, err := template.New("report").Parse(pageTemplate)
+	t, err := pages()
 	if err != nil {
-		return fmt.Errorf("report: html: %w", err)
+		return err
 	}
 	p := newPage(src)
 	if err := t.Execute(w, p); err != nil {
@@ -91,6 +91,7 @@ type page struct {
 	Bar                    template.HTML
 	Legend                 []legend
 	Checks                 []checkView
+	Comparison             *comparisonView // with the baseline; nil without one
 	Metrics                []metricView
 	MetricsMore            int
 	OwnScale, Limits       bool

@@ -34,6 +34,10 @@ func Markdown(w io.Writer, src Source) error {
 func (m *markdown) whole(src Source) {
 	m.head(src)
 	m.gate()
+	if m.run.Comparison != nil {
+		m.line("### Against the baseline\n")
+		m.comparison(m.run.Comparison, m.most)
+	}
 	m.metrics()
 	m.parts()
 	m.failures()

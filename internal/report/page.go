@@ -41,6 +41,10 @@ func newPage(src Source) *page {
 	for _, c := range g.Checks {
 		p.Checks = append(p.Checks, checkView{newBadge(c.Verdict), checkName(c), decidingValue(run, c), c.Want, reasonOf(c)})
 	}
+	if run.Comparison != nil {
+		v := newComparisonView(run.Comparison)
+		p.Comparison = &v
+	}
 	p.metrics(run)
 	p.plots(d)
 	p.slices(run, d)

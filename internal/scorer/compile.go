@@ -191,6 +191,9 @@ func (a *Assertion) Name() string { return a.name }
 // Type is the type as written, with its not- prefix.
 func (a *Assertion) Type() string { return a.typ }
 
+// Pos is where the assertion is written.
+func (a *Assertion) Pos() config.Pos { return a.spec.Pos }
+
 // Kind is the kind that the type names.
 func (a *Assertion) Kind() Kind { return a.kind }
 
@@ -339,8 +342,8 @@ func (a *Assertion) Unjudged(why string) record.Score {
 
 // Parts are the assertions that a composite is made of; nil for others.
 func (a *Assertion) Parts() []*Assertion {
-	if set, ok := a.scorer.(*setScorer); ok {
-		return set.parts
+	if c, ok := a.scorer.(composite); ok {
+		return c.members()
 	}
 	return nil
 }
@@ -414,8 +417,8 @@ func (a *Assertion) SignatureOf(value any) string {
 
 // SignatureAs is SignatureOf for an assertion as it was written, with its parts.
 func (a *Assertion) SignatureAs(written config.Assertion) string {
-	if parts := a.Parts(); parts != nil && len(written.Assert) == len(parts) {
-		return a.signatureOf(written.Value, setConvention(parts, written.Assert))
+	if c, ok := a.scorer.(composite); ok && len(written.Assert) == len(c.members()) {
+		return a.signatureOf(written.Value, c.recipe(written.Assert))
 	}
 	return a.SignatureOf(written.Value)
 }

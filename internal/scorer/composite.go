@@ -33,7 +33,7 @@ type setScorer struct {
 
 func buildSet(s Spec) (Scorer, error) {
 	if len(s.Assert) == 0 {
-		return nil, &config.Error{Pos: s.Pos, Problem: "an assert-set without parts", Want: "assert: with at least one assertion"}
+		return nil, &config.Error{Pos: s.Pos, Problem: "no parts to judge by", Want: "assert: with at least one assertion"}
 	}
 	set := &setScorer{threshold: s.Threshold, owned: s.Services.Compile == nil}
 	var errs config.Errors
@@ -75,7 +75,18 @@ func (s *setScorer) Close() error {
 	return errors.Join(errs...)
 }
 
-func (s *setScorer) convention() string { return setConvention(s.parts, nil) }
+func (s *setScorer) convention() string { return s.recipe(nil) }
+
+// composite is a Scorer that is made of assertions. recipe is its convention with the parts as they were written; nil
+// takes them as they are.
+type composite interface {
+	members() []*Assertion
+	recipe(written []config.Assertion) string
+}
+
+func (s *setScorer) members() []*Assertion { return s.parts }
+
+func (s *setScorer) recipe(written []config.Assertion) string { return setConvention(s.parts, written) }
 
 // setConvention is the recipe of a set: that of its parts, with their names and weights. written holds
 // the parts before their templates were filled in; nil takes them as they are.

@@ -18,7 +18,7 @@ type kindTable struct {
 var table = sync.OnceValue(func() *kindTable {
 	t := &kindTable{byName: map[string]int{}}
 	t.kinds = slices.Concat(textKinds(), structureKinds(), invariantKinds(), operationalKinds(), celKinds(), referenceKinds(), ifevalKinds(), execKinds(),
-		likelihoodKinds(), semanticKinds(), safetyKinds(), judgeKinds(), toolKinds(), markupKinds(), codeKinds(), compositeKinds(), comparisonKinds(), harnessKinds(), goldenKinds())
+		likelihoodKinds(), semanticKinds(), safetyKinds(), judgeKinds(), toolKinds(), markupKinds(), codeKinds(), compositeKinds(), calibrationKinds(), comparisonKinds(), harnessKinds(), goldenKinds())
 	slices.SortFunc(t.kinds, func(a, b Kind) int { return strings.Compare(a.Name, b.Name) })
 	for i, k := range t.kinds {
 		for _, name := range append([]string{k.Name}, k.Aliases...) {

@@ -106,6 +106,8 @@ func examples() map[string]example {
 	all["tool-call-f1"] = example{value: "search, send", threshold: new(0.6), pass: call("search", `{}`), fail: call("delete", `{}`)}
 	all["assert-set"] = example{assert: []config.Assertion{{Type: "contains", Value: "a"}, {Type: "equals", Value: "b", Weight: new(3.0)}}, threshold: new(0.7),
 		pass: says("b"), fail: says("a")}
+	all["calibration"] = example{config: map[string]any{"confidence": map[string]any{"regex": `([0-9]+)%`}, "scale": int64(100)},
+		assert: []config.Assertion{{Type: "contains", Value: "blue"}}, pass: says("blue (90%)"), fail: says("red (80%)")}
 	all["javascript"] = example{value: "output.length > context.vars.want.length", pass: says("long enough"), fail: says("no"), program: "node"}
 	all["python"] = example{value: "len(output) > len(context['vars']['want'])", pass: says("long enough"), fail: says("no"), program: "python3"}
 	all["golden"] = example{config: map[string]any{"file": goldenExample()}, pass: says("Another good answer."), fail: says("a good answer")}

@@ -434,10 +434,13 @@ func gleuFinisher(g textmetric.GLEU) string {
 
 // CorpusFinisher returns the function that makes the number of a corpus metric from its summed
 // statistics: 0 to 100 for BLEU and chrF, 0 to 1 for GLEU, at least 1 for perplexity (in bits per byte
-// at least 0), NaN for statistics of another length. kind is the Kind of a record.Measure, with or
+// at least 0), from 0 up for errors of calibration, NaN for statistics of another length. kind is the Kind of a record.Measure, with or
 // without its leading "corpus/".
 func CorpusFinisher(kind string) (func(stats []float64) float64, bool) {
 	name, params, _ := strings.Cut(strings.TrimPrefix(kind, "corpus/"), ":")
+	if name == CalibrationType {
+		return calibrationFinisher(params)
+	}
 	p := map[string]string{}
 	for part := range strings.SplitSeq(params, ",") {
 		key, value, _ := strings.Cut(part, "=")

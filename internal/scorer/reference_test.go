@@ -347,6 +347,7 @@ func BenchmarkReferenceKinds(b *testing.B) {
 
 // Whatever name has a finisher is the name that its recipe is written as, and nothing panics.
 func FuzzCorpusFinisher(f *testing.F) {
+	f.Add("corpus/calibration:measure=ece_debiased,bins=2,confidence=logprob", 6)
 	f.Add("corpus/bleu:tok=13a,lc=false,order=4,smooth=exp,value=0", 10)
 	f.Add("chrf:nc=6,nw=2,beta=2,lc=true,space=false", 24)
 	f.Add("gleu:tok=13a,lc=false,order=4", 2)
