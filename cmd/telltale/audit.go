@@ -47,9 +47,11 @@ func newAuditScorersCmd() *cobra.Command {
 		Long: `Runs each assertion of a suite against outputs that are known to be bad: blank, a refusal, the same words for
 all, without end, unsafe, an unwanted call of a function, and a good output cut in half or of another case. Good outputs are those of the run
 that --run names, else those that the suite holds. Assertions that pass them all are listed: they cannot fail.
+Of a large dataset --cases cases are tried; an assertion that only others have is tried once.
 
 No provider of the suite is asked. Assertions that ask a model are left out unless --judges is given.
-Exit code 0 when each assertion failed a bad output, 1 when one passed them all, 3 when none could be tried.`,
+Exit code 0 when each assertion failed a bad output, 1 when one passed them all, 3 when none could be tried,
+or not all of them.`,
 		Example: "  telltale audit scorers telltale.yaml\n  telltale audit scorers telltale.yaml --run runs/main --judges --format json",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -61,6 +63,9 @@ Exit code 0 when each assertion failed a bad output, 1 when one passed them all,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := oneOf("format", format, compareFormats); err != nil {
 				return err
+			}
+			if o.Cases < 0 {
+				return &usageError{fmt.Errorf("--cases %d: want a number of cases, or 0 for all", o.Cases)}
 			}
 			params, err := parseVars(vars)
 			if err != nil {
@@ -77,6 +82,7 @@ Exit code 0 when each assertion failed a bad output, 1 when one passed them all,
 	}
 	fl := cmd.Flags()
 	fl.BoolVar(&o.Judges, "judges", false, "also try assertions that ask a model, at its price")
+	fl.IntVar(&o.Cases, "cases", app.DefaultAuditCases, "cases that are tried, drawn by their ids; 0 for all")
 	fl.StringVar(&o.RunDir, "run", "", "finished run whose outputs are cut and swapped")
 	fl.StringArrayVar(&vars, "var", nil, "fill the suite's parameter ${NAME}, as NAME=value; may be repeated")
 	fl.BoolVar(&o.AllowCode, "allow-code", false, "let the suite run its own JavaScript and Python")
@@ -103,14 +109,21 @@ func showScorerAudit(cmd *cobra.Command, a *app.ScorerAudit, format string) erro
 		for _, s := range a.Skipped {
 			fmt.Fprintf(w, "%s: %s was not tried: %s\n", s.Place(), s.Metric, s.Why)
 		}
-		if _, err := fmt.Fprintf(w, "%s over %s: %d can fail, %d cannot, %d not tried\n", numbered(a.Tried+len(a.Skipped), "assertion"), numbered(a.Cases, "case"), a.Sound, len(a.Unfailing), len(a.Skipped)); err != nil {
+		over := numbered(a.Cases, "case")
+		if a.Drawn < a.Cases {
+			over = fmt.Sprintf("%s, drawn by their ids from %s (--cases 0 tries all)", numbered(a.Drawn, "case"), over)
+		}
+		if a.Unlisted > 0 {
+			fmt.Fprintf(w, "%s more than can be listed were not tried\n", numbered(a.Unlisted, "assertion"))
+		}
+		if _, err := fmt.Fprintf(w, "%s over %s: %d can fail, %d cannot, %d not tried\n", numbered(a.Tried+len(a.Skipped), "assertion"), over, a.Sound, len(a.Unfailing), len(a.Skipped)); err != nil {
 			return err
 		}
 	}
 	switch {
 	case len(a.Unfailing) > 0:
 		return &verdictError{verdict.Fail}
-	case a.Tried == 0:
+	case a.Tried == 0 || a.Unlisted > 0:
 		return &verdictError{verdict.Undecided}
 	}
 	return nil
@@ -237,7 +250,7 @@ func showJudgeAudit(w io.Writer, a *app.JudgeAudited) error {
 			fmt.Fprintf(&b, "  %-28s %.4f  [%.4f, %.4f]\n", name, c.Value, *c.Low, *c.High)
 		}
 	}
-	fmt.Fprintf(&b, "%s, %d people; 95%% intervals\n", numbered(a.Items, "item"), len(a.Humans.Names))
+	fmt.Fprintf(&b, "%s, %s; 95%% intervals\n", numbered(a.Items, "item"), people(len(a.Humans.Names)))
 	if len(a.Humans.Names) > 1 {
 		fmt.Fprintln(&b, "people with one another")
 	}
@@ -280,4 +293,11 @@ func showJudgeAudit(w io.Writer, a *app.JudgeAudited) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return fmt.Sprintf("%d people", n)
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -146,11 +145,7 @@ func runCompare(cmd *cobra.Command, args []string, f *compareFlags, s streams) e
 	if err := errs.Err(); err != nil {
 		return err
 	}
-	// Unlike a run, a comparison keeps much and has little in flight: collecting early costs no time here, and takes
-	// half the memory.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(20)
-	}
+	defer collectEarly()()
 	var bar progress = silent{}
 	if _, isTerminal := terminalWidth(s.err); isTerminal && !f.quiet && !f.noProgress && os.Getenv("CI") == "" {
 		bar = newProgress(s.err)

@@ -23,6 +23,7 @@ uncertainty, whether the system is still good.
   telltale run telltale.yaml          run a suite and decide
   telltale validate telltale.yaml     check a suite without running it
   telltale compare BASE HEAD          say how the same cases fared in two runs
+  telltale flaky DIR...               tell flaky cases from broken ones
   telltale plan telltale.yaml         say what a suite can show before it is run
   telltale baseline set NAME DIR      keep a run to compare with, in git
   telltale golden accept DIR          accept a run's outputs as those to compare with
@@ -49,7 +50,7 @@ uncertainty, whether the system is still good.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newVersionCmd())
+	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newFlakyCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newVersionCmd())
 	return root
 }
 

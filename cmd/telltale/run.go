@@ -134,6 +134,7 @@ func runSuite(cmd *cobra.Command, args []string, f *runFlags, s streams) error {
 	}
 	o.Env = os.LookupEnv
 	o.Stdin = s.in
+	o.Comparing = collectEarly
 	o.Concurrency = f.concurrency
 	if cmd.Flags().Changed("seed") {
 		o.Seed = &f.seed

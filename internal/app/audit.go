@@ -19,12 +19,16 @@ type ScorerAuditOptions struct {
 	Judges bool
 	// RunDir is a finished run whose outputs are truncated and swapped; empty takes those that the suite holds.
 	RunDir string
+	// Cases is how many cases are tried, drawn by their ids; 0 for all. An assertion that only other cases have is tried once.
+	Cases int
 }
 
 // ScorerAudit says which assertions of a suite let known-bad outputs pass.
 type ScorerAudit struct {
 	Suite string `json:"suite"`
-	Cases int    `json:"cases"`
+	// Cases are those of the suite, Drawn those of them that were tried.
+	Cases int `json:"cases"`
+	Drawn int `json:"drawn"`
 	// Tried counts the assertions that judged a bad output; Sound those that failed one in every case.
 	Tried int `json:"tried"`
 	Sound int `json:"sound"`
@@ -32,6 +36,8 @@ type ScorerAudit struct {
 	Unfailing []AuditedAssertion `json:"unfailing"`
 	// Skipped are the assertions that were not tried, or that could not judge any bad output.
 	Skipped []AuditedAssertion `json:"skipped,omitempty"`
+	// Unlisted counts assertions beyond those that an audit lists, which were not tried.
+	Unlisted int `json:"unlisted,omitempty"`
 }
 
 // AuditedAssertion is an assertion as it is written in one place of the suite or its dataset.
@@ -87,13 +93,13 @@ var fixedProbes = []probe{
 // AuditScorers runs the assertions of a suite against outputs that are known to be bad. No provider of the suite is asked;
 // judges are only with o.Judges. Mistakes are *config.Error or config.Errors.
 func AuditScorers(ctx context.Context, o ScorerAuditOptions) (a *ScorerAudit, err error) {
-	o.Notice, o.planning = once(o.Notice), true
+	o.Notice, o.planning, o.asksJudges = once(o.Notice), true, o.Judges
 	s, err := open(ctx, &o.RunOptions)
 	if err != nil {
 		return nil, err
 	}
 	defer joinClose(&err, s.Close)
-	t := &trial{s: s, judges: o.Judges, index: map[config.Pos]*AuditedAssertion{}, sound: map[*scorer.Assertion]bool{}, recorded: map[string]string{}}
+	t := &trial{s: s, judges: o.Judges, index: map[config.Pos]*AuditedAssertion{}, sound: map[*scorer.Assertion]bool{}, drawn: drawn{most: o.Cases}}
 	if err := t.collect(ctx, o.RunDir); err != nil {
 		return nil, err
 	}
@@ -102,11 +108,11 @@ func AuditScorers(ctx context.Context, o ScorerAuditOptions) (a *ScorerAudit, er
 		if err != nil {
 			return nil, err
 		}
-		a.Cases++
 		if err := t.tryCase(ctx, &c); err != nil {
 			return nil, err
 		}
 	}
+	a.Cases, a.Drawn, a.Unlisted = t.drawn.all, len(t.drawn.list), t.unlisted
 	for _, one := range t.list {
 		switch {
 		case one.Why != "" && one.Cases == 0:
@@ -130,40 +136,9 @@ type trial struct {
 	index  map[config.Pos]*AuditedAssertion
 	// sound has the assertions that several cases share and that failed a bad output.
 	sound map[*scorer.Assertion]bool
-	// recorded are good outputs by case: of a run, or those that the suite holds. order has their cases.
-	recorded map[string]string
-	order    []string
-}
-
-// collect gathers the outputs that are truncated and swapped.
-func (t *trial) collect(ctx context.Context, dir string) error {
-	keep := func(id, output string) {
-		if _, twice := t.recorded[id]; !twice && strings.TrimSpace(output) != "" {
-			t.recorded[id] = output
-			t.order = append(t.order, id)
-		}
-	}
-	if dir != "" {
-		f, err := OpenRun(dir)
-		if err != nil {
-			return err
-		}
-		for s, err := range ReadSamples(f.Dir) {
-			if err != nil {
-				return err
-			}
-			if s.Error == "" {
-				keep(s.Case, s.Output)
-			}
-		}
-	}
-	for c, err := range t.s.cases(ctx) {
-		if err != nil {
-			return err
-		}
-		keep(c.ID, expected(&c))
-	}
-	return nil
+	drawn drawn
+	// unlisted counts assertions in new places once the list is full.
+	unlisted int
 }
 
 // expected is the output that a case holds: the one it gives, or the reference of an assertion.
@@ -191,21 +166,29 @@ func expected(c *runner.Case) string {
 // probes are the bad outputs for a case.
 func (t *trial) probes(c *runner.Case) []probe {
 	out := slices.Clone(fixedProbes)
-	good := t.recorded[c.ID]
+	good := t.drawn.good[c.ID]
+	if good == "" {
+		good = expected(c)
+	}
 	if r := []rune(good); len(r) > 1 {
 		out = append(out, probe{name: "truncated", output: string(r[:len(r)/2])})
 	}
-	for i, at := 0, slices.Index(t.order, c.ID); i < len(t.order) && i < 20; i++ {
-		if other := t.recorded[t.order[(at+1+i)%len(t.order)]]; other != good {
-			out = append(out, probe{name: "swapped", output: other})
-			break
-		}
+	if other, ok := t.drawn.other(c.ID, good); ok {
+		out = append(out, probe{name: "swapped", output: other})
 	}
 	return out
 }
 
 // tryCase runs the assertions of a case against its bad outputs.
 func (t *trial) tryCase(ctx context.Context, c *runner.Case) error {
+	checks := slices.Clone(c.Checks)
+	for _, turn := range c.Turns {
+		checks = append(checks, turn.Checks...)
+	}
+	_, chosen := t.drawn.at[c.ID]
+	if !chosen && !t.anyNew(checks) {
+		return ctx.Err()
+	}
 	in := scorer.Input{Vars: c.Vars, Metadata: c.Metadata, Case: c.ID}
 	var cell *runner.Cell
 	for i := range t.s.plan.Cells {
@@ -220,13 +203,9 @@ func (t *trial) tryCase(ctx context.Context, c *runner.Case) error {
 		}
 		break
 	}
-	checks := slices.Clone(c.Checks)
-	for _, turn := range c.Turns {
-		checks = append(checks, turn.Checks...)
-	}
 	probes := t.probes(c)
 	for _, check := range checks {
-		if a, ok := check.(*scorer.Assertion); ok {
+		if a, ok := check.(*scorer.Assertion); ok && (chosen || t.hasNew(a)) {
 			t.try(ctx, a, c, cell, in, probes)
 		}
 	}
@@ -239,6 +218,9 @@ func (t *trial) try(ctx context.Context, a *scorer.Assertion, c *runner.Case, ce
 		t.try(ctx, part, c, cell, in, probes)
 	}
 	one := t.of(a)
+	if one == nil {
+		return
+	}
 	if why := t.untried(a); why != "" {
 		one.Why = why
 		return
@@ -280,11 +262,15 @@ func (t *trial) try(ctx context.Context, a *scorer.Assertion, c *runner.Case, ce
 	}
 }
 
-// of finds what is known of the place where an assertion is written.
+// of finds what is known of the place where an assertion is written; nil when there are too many to list.
 func (t *trial) of(a *scorer.Assertion) *AuditedAssertion {
 	p := a.Pos()
 	if one := t.index[p]; one != nil {
 		return one
+	}
+	if len(t.list) >= maxAuditPlaces {
+		t.unlisted++
+		return nil
 	}
 	one := &AuditedAssertion{File: p.File, Line: p.Line, Column: p.Column, Key: p.Key, Type: a.Type(), Metric: a.Name()}
 	t.index[p] = one

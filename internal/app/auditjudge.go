@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/telltale-llm/telltale/internal/audit"
 	"github.com/telltale-llm/telltale/internal/config"
@@ -37,6 +38,8 @@ type JudgeAuditOptions struct {
 	// Against is a stored audit to compare with.
 	Against string
 	Alpha   float64
+	// Now is the clock; nil for the system's.
+	Now func() time.Time
 }
 
 // JudgeAudited is an audit with how it differs from an earlier one.
@@ -63,6 +66,7 @@ func AuditJudge(o JudgeAuditOptions) (*JudgeAudited, error) {
 		return nil, err
 	}
 	j := audit.Measure(r.votes, r.o.Humans)
+	j.Made = clock(o.Now)
 	j.Telltale, j.Name, j.Metric, j.Signature = Version, o.Name, o.Metric, r.signature
 	j.Treatment = r.treatment()
 	out := &JudgeAudited{Judge: j}
@@ -420,6 +424,9 @@ func (s *session) checkJudges() error {
 			}
 		}
 	}
+	if why := tooOld(j.Made, clock(s.o.Now), want.MaxAgeDays); why != "" {
+		return &config.Error{Pos: want.Pos.At("max_age_days"), Value: path, Problem: "the judge's audit " + why, Hint: "audit the judge anew; telltale audit judge writes the date"}
+	}
 	low, ok := j.LowerBound(want.Coefficient)
 	switch {
 	case !ok:
@@ -428,4 +435,28 @@ func (s *session) checkJudges() error {
 		return &config.Error{Pos: want.Pos.At("agreement"), Value: fmt.Sprint(want.Agreement), Problem: fmt.Sprintf("the judge has not passed its audit: the lower bound of %s is %.4f in %s", want.Coefficient, low, path), Hint: "a better judge, or more labelled items"}
 	}
 	return nil
+}
+
+// clock is the time to the second, by the caller's clock where there is one.
+func clock(now func() time.Time) time.Time {
+	if now == nil {
+		now = time.Now
+	}
+	return now().UTC().Truncate(time.Second)
+}
+
+// tooOld says why an audit made then is too old for a suite that asks for one of at most so many days; empty when it is not.
+func tooOld(made, now time.Time, days int) string {
+	age := now.Sub(made)
+	switch {
+	case days == 0:
+		return ""
+	case made.IsZero():
+		return "does not say when it was made"
+	case age < -24*time.Hour: // clocks differ, days do not
+		return "is dated in the future, " + made.Format(time.DateOnly)
+	case age > time.Duration(days)*24*time.Hour:
+		return fmt.Sprintf("is too old: it was made on %s, %d days ago", made.Format(time.DateOnly), int(age.Hours()/24))
+	}
+	return ""
 }

@@ -36,7 +36,9 @@ type cell struct {
 	prompt   int
 	own      bool // of a single test
 	samples  int
-	tags     map[string]int
+	// quarantined is the part of samples that does not count, and tags leaves out.
+	quarantined int
+	tags        map[string]int
 }
 
 func newCells(s *config.Suite, providers []*opened, prompts []*runner.Prompt) *cells {
@@ -218,9 +220,15 @@ func (s *session) count(c *runner.Case) {
 	}
 	s.cells.repeats = max(s.cells.repeats, repeats)
 	s.cells.uneven = s.cells.uneven || repeats != s.suite.Samples
+	held := s.quarantine.holds(c)
 	for _, i := range c.Cells {
 		cell := s.cells.list[i]
 		cell.samples += repeats
+		if held {
+			cell.quarantined += repeats
+			s.quarantine.samples += repeats
+			continue
+		}
 		if c.Critical {
 			s.critical += repeats
 		}

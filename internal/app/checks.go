@@ -15,6 +15,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/runner"
 	"github.com/telltale-llm/telltale/internal/scorer"
@@ -38,8 +39,10 @@ type checker struct {
 	graded     map[string]bool // metric → all its assertions give values from 0 to 1
 	cautions   map[string]caution
 	// golden holds what golden assertions compare with.
-	golden  map[record.GoldenRef]bool
-	streams bool
+	golden map[record.GoldenRef]bool
+	// confidences has the sources of calibrations in words, by their names.
+	confidences map[string]string
+	streams     bool
 	// code says that the suite's own code judges, which may name metrics of its own.
 	code bool
 	// judges has the recipes of the metrics that ask a judge model.
@@ -75,7 +78,7 @@ type fillers struct {
 func newChecker(s *config.Suite, dir string, services *scorer.Services) (*checker, error) {
 	c := &checker{
 		dir: dir, services: services, judge: config.Judge{Provider: s.Default.Provider, RubricPrompt: s.Default.RubricPrompt}, kept: map[string]*scorer.Assertion{}, signatures: map[string]map[string]bool{},
-		graded: map[string]bool{}, cautions: map[string]caution{}, judges: map[string]map[string]bool{}, golden: map[record.GoldenRef]bool{},
+		graded: map[string]bool{}, cautions: map[string]caution{}, judges: map[string]map[string]bool{}, golden: map[record.GoldenRef]bool{}, confidences: map[string]string{},
 	}
 	services.Compile = c.compile
 	var errs config.Errors
@@ -164,6 +167,9 @@ func (c *checker) note(a *scorer.Assertion, written *config.Assertion) {
 	}
 	if use, ok := a.Golden(); ok && !written.Not {
 		c.golden[record.GoldenRef{Metric: name, File: filepath.ToSlash(use.File), Hash: use.Hash, Match: use.Match, PerSnapshot: use.PerSnapshot}] = true
+	}
+	if source, words, ok := a.Confidence(); ok {
+		c.confidences[source] = words
 	}
 	if a.Kind().Judged {
 		if c.judges[name] == nil {
@@ -473,6 +479,17 @@ func (c *checker) goldenRefs() []record.GoldenRef {
 	return slices.SortedFunc(maps.Keys(c.golden), func(a, b record.GoldenRef) int {
 		return cmp.Or(strings.Compare(a.Metric, b.Metric), strings.Compare(a.File, b.File), strings.Compare(a.Match, b.Match))
 	})
+}
+
+// forecast is what a score forecasts, with the source of its confidence in words.
+func (c *checker) forecast(s *record.Score) (f metric.Forecast, known, ok bool) {
+	found, known, ok := scorer.ForecastOf(s)
+	if !ok {
+		return f, known, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return metric.Forecast{P: found.P, Hit: found.Hit, Source: cmp.Or(c.confidences[found.Source], found.Source), Bins: found.Bins}, true, true
 }
 
 // open says that metrics may appear that no assertion names.

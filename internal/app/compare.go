@@ -3,8 +3,10 @@ package app
 import (
 	"encoding/json"
 	"iter"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/telltale-llm/telltale/internal/compare"
 	"github.com/telltale-llm/telltale/internal/config"
@@ -52,11 +54,17 @@ func Compare(o CompareOptions) (*Compared, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
+	if err := knownMargins(margins, base.Run, head.Run); err != nil {
+		return nil, err
+	}
 	if o.Planned != nil {
 		o.Planned(base.Run.Summary.Finished + head.Run.Summary.Finished)
 	}
 	opts := o.Options
 	opts.Finishers = scorer.CorpusFinisher
+	if a, b := base.Run.Flaky.Quarantines(), head.Run.Flaky.Quarantines(); a != nil || b != nil {
+		opts.Exclude = func(id string, tags []string) bool { return a.Holds(id, tags) || b.Holds(id, tags) }
+	}
 	opts.Better = map[string]string{}
 	for _, m := range margins {
 		if m.Tag != "" {
@@ -77,7 +85,7 @@ func Compare(o CompareOptions) (*Compared, error) {
 	if len(margins) > 0 {
 		reg := &gate.Regression{Regression: config.Regression{Alpha: o.Alpha, Power: o.Power, Correction: o.Correction}, Margins: margins, Comparison: c}
 		reg.Mark()
-		decided := gate.Decide(nil, gate.Facts{Summary: head.Run.Summary, Metrics: head.Run.Metrics, Regression: reg}).Gate
+		decided := gate.Decide(nil, gate.Facts{Summary: head.Run.Summary.Counted(), Metrics: head.Run.Metrics, Regression: reg}).Gate
 		out.Gate = &decided
 	}
 	if o.Out != "" {
@@ -103,6 +111,29 @@ func parseMargins(list []config.Margin) ([]gate.Margin, error) {
 		out = append(out, margin)
 	}
 	return out, errs.Err()
+}
+
+// knownMargins reports margins on metrics that neither run has: a name that is misspelt would be undecided for ever.
+func knownMargins(margins []gate.Margin, base, head *record.Run) error {
+	var errs config.Errors
+	for _, m := range margins {
+		if _, there := base.Metrics[m.Metric]; there {
+			continue
+		}
+		if _, there := head.Metrics[m.Metric]; there {
+			continue
+		}
+		if _, builtin := record.BuiltinUnits()[m.Metric]; builtin {
+			continue // it was just not measured
+		}
+		names := slices.Sorted(maps.Keys(head.Metrics))
+		e := &config.Error{Pos: m.Pos, Value: m.Metric, Problem: "neither run has such a metric", Want: "one of " + strings.Join(names, ", ")}
+		if near := config.Nearest(m.Metric, names); near != "" {
+			e.Hint = "did you mean \"" + near + "\"?"
+		}
+		errs = append(errs, e)
+	}
+	return errs.Err()
 }
 
 func writeComparison(dir string, c *Compared) error {

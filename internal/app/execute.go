@@ -153,7 +153,10 @@ func (s *session) results(dir *runDir, r *rounds, out runner.Outcome) (*Finished
 		return nil, none, err
 	}
 	served := newServed(s.plan)
+	health := metric.NewHealth(len(s.plan.Cells), s.quarantine.list)
+	curves := metric.NewCurves(len(s.plan.Cells), s.check.forecast)
 	collector := report.NewCollector()
+	collector.Hold(s.quarantine.held)
 	again := 0
 	repeats := r.all()
 	perCase := len(s.plan.Cells) * repeats
@@ -178,7 +181,11 @@ func (s *session) results(dir *runDir, r *rounds, out runner.Outcome) (*Finished
 			if mayPass(sample.Error) {
 				again++
 			}
-			if err := acc.Add(metric.Observation{Sample: sample, Snapshot: cell, Expect: []string{}}); err != nil {
+			held := health.Add(sample, cell)
+			if !held {
+				curves.Add(sample, cell)
+			}
+			if err := acc.Add(metric.Observation{Sample: sample, Snapshot: cell, Expect: []string{}, Quarantined: held}); err != nil {
 				return err
 			}
 		}
@@ -191,14 +198,14 @@ func (s *session) results(dir *runDir, r *rounds, out runner.Outcome) (*Finished
 	tags := make([]map[string]int, len(s.plan.Cells))
 	for i, c := range s.cells.list {
 		if at := s.cells.index[i]; at >= 0 {
-			planned[at], tags[at] = r.scaled(c.samples), r.scaledTags(c.tags)
+			planned[at], tags[at] = r.scaled(c.samples-c.quarantined), r.scaledTags(c.tags)
 		}
 	}
-	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: r.scaled(s.critical), Tags: tags})
+	account, err := acc.Finish(metric.Plan{Samples: planned, Critical: r.scaled(s.critical), Quarantined: r.scaled(s.quarantine.samples), Tags: tags})
 	if err != nil {
 		return nil, none, err
 	}
-	run, ruling := s.newRun(dir, r, out, account, served.snapshots())
+	run, ruling := s.newRun(dir, r, out, account, served.snapshots(), health, curves)
 	f := &Finished{Run: run, Dir: dir.path, Resumable: out.Stopped != "" || again > 0, Again: again, digest: collector.Digest(), lines: gateLines(s.suite)}
 	return f, ruling, nil
 }
@@ -245,7 +252,7 @@ func mayPass(sampleError string) bool {
 	return (&record.Failure{Kind: record.FailureKind(kind)}).Retryable()
 }
 
-func (s *session) newRun(dir *runDir, r *rounds, out runner.Outcome, account metric.Result, snaps []record.Snapshot) (*record.Run, gate.Ruling) {
+func (s *session) newRun(dir *runDir, r *rounds, out runner.Outcome, account metric.Result, snaps []record.Snapshot, health *metric.Health, curves *metric.Curves) (*record.Run, gate.Ruling) {
 	now := time.Now().UTC()
 	elapsed := r.elapsed().Seconds()
 	run := &record.Run{
@@ -259,12 +266,17 @@ func (s *session) newRun(dir *runDir, r *rounds, out runner.Outcome, account met
 		run.Times.Throughput = float64(r.done()) / elapsed
 	}
 	run.Summary.Stopped = out.Stopped
+	run.Flaky = s.flaky(health.Finish(snapshotIDs(snaps)), run)
+	var tooMany string
+	if run.Calibration, tooMany = curves.Finish(snapshotIDs(snaps)); tooMany != "" {
+		run.Warnings = append(run.Warnings, tooMany)
+	}
 	problems := s.derive(&account)
 	run.ByTag = account.Tags
 	for name, m := range account.Metrics {
 		run.Scorers[name] = m.Signature
 	}
-	facts := gate.Facts{Summary: run.Summary, Metrics: account.Metrics, Tags: account.Tags}
+	facts := gate.Facts{Summary: run.Summary.Counted(), Metrics: account.Metrics, Tags: account.Tags}
 	if len(snaps) > 1 {
 		run.BySnapshot = map[string]map[string]record.Metric{}
 		for i, m := range account.Snapshots {
@@ -285,6 +297,18 @@ func (s *session) newRun(dir *runDir, r *rounds, out runner.Outcome, account met
 		}
 	}
 	return run, ruling
+}
+
+// snapshotIDs names the snapshots where there are several to tell apart.
+func snapshotIDs(snaps []record.Snapshot) []string {
+	if len(snaps) < 2 {
+		return nil
+	}
+	out := make([]string, len(snaps))
+	for i := range snaps {
+		out[i] = snaps[i].ID
+	}
+	return out
 }
 
 // derive adds the derived metrics wherever there are metrics. What is wrong with them is said once, of

@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/telltale-llm/telltale/internal/compare"
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/plan"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/runner"
+	"github.com/telltale-llm/telltale/internal/scorer"
 )
 
 // PlanOptions says what to plan for.
@@ -51,13 +53,17 @@ func Plan(ctx context.Context, o PlanOptions) (p *plan.Suite, err error) {
 	if o.Metric == "" {
 		o.Metric = record.MetricPassRate
 	}
-	m, err := measure(o.From)
+	m, err := measure(o.From, s.planned(o.Metric))
 	if err != nil {
 		return nil, err
 	}
 	g := s.goal(o)
+	if g.Power <= g.Alpha {
+		return nil, &config.Error{Pos: config.Pos{Key: "--power"}, Value: fmt.Sprint(g.Power), Problem: "a test finds a drop with at least the chance of a false alarm, whatever it is",
+			Want: fmt.Sprintf("more than alpha, which is %g", g.Alpha)}
+	}
 	p = &plan.Suite{
-		Path: o.Suite, Cases: s.plan.Count, Cells: len(s.plan.Cells), Repeats: s.plan.Repeats, Metric: o.Metric, Unit: m.unit(o.Metric), Effect: o.Effect, Goal: s.first(g),
+		Path: o.Suite, Cases: s.plan.Count, Cells: len(s.plan.Cells), Repeats: s.plan.Repeats, Metric: o.Metric, Unit: m.unit(o.Metric), Better: m.better(o.Metric), Effect: o.Effect, Goal: s.first(g),
 	}
 	if p.Cases < 2 {
 		return nil, &config.Error{Pos: config.Pos{File: o.Suite, Key: "tests"}, Value: fmt.Sprint(p.Cases), Problem: "too few cases to plan for", Want: "2 or more"}
@@ -89,6 +95,16 @@ func (s *session) first(g plan.Goal) plan.Goal {
 	return g
 }
 
+// planned are the metrics that are planned for: the one asked for and those of the gate's margins.
+func (s *session) planned(name string) map[string]bool {
+	out := map[string]bool{name: true}
+	for _, m := range s.suite.Regression.Margins {
+		name, _, _ := strings.Cut(m.Metric, "[tag=")
+		out[name] = true
+	}
+	return out
+}
+
 // measured is what earlier runs show.
 type measured struct {
 	names  []string
@@ -96,11 +112,20 @@ type measured struct {
 	pilots map[string]*plan.Pilot
 	units  map[string]string
 	kinds  map[string]string
+	// linear holds the answers behind those ratios and corpus metrics that are planned for.
+	linear map[linearPart]*plan.Linear
 }
 
-// measure reads the runs that are to be measured by.
-func measure(from []string) (*measured, error) {
-	m := &measured{names: from, pilots: map[string]*plan.Pilot{}, units: record.BuiltinUnits(), kinds: map[string]string{}}
+// linearPart is a metric of one snapshot of one run.
+type linearPart struct {
+	metric   string
+	side     int
+	snapshot string
+}
+
+// measure reads the runs that are to be measured by. wanted are the metrics that are planned for.
+func measure(from []string, wanted map[string]bool) (*measured, error) {
+	m := &measured{names: from, pilots: map[string]*plan.Pilot{}, units: record.BuiltinUnits(), kinds: map[string]string{}, linear: map[linearPart]*plan.Linear{}}
 	if len(from) > 2 {
 		return nil, &config.Error{Pos: config.Pos{Key: "--from"}, Value: strings.Join(from, ", "), Problem: "too many runs", Want: "one run of this suite, or two of different versions"}
 	}
@@ -110,31 +135,55 @@ func measure(from []string) (*measured, error) {
 			return nil, err
 		}
 		m.runs = append(m.runs, opened.Run)
-		var r metric.Reader
-		for sample, err := range opened.Samples() {
-			if err != nil {
-				return nil, err
-			}
-			numbers, err := r.Read(&sample)
-			if err != nil {
-				return nil, err
-			}
-			// What other snapshots answered are no repeats.
-			key := sample.Case
-			if len(opened.Run.Snapshots) > 1 {
-				key += "\x00" + sample.Provider + "\x00" + sample.Prompt
-			}
-			for _, n := range numbers {
-				d := r.Definition(n.Metric)
-				m.units[d.Name], m.kinds[d.Name] = d.Unit, d.Kind
-				if len(n.Stats) > 0 {
-					continue
-				}
-				m.pilot(d.Name).Add(side, key, sample.Group, n.Value)
-			}
+		if err := m.read(side, &opened, wanted); err != nil {
+			return nil, err
 		}
 	}
 	return m, nil
+}
+
+func (m *measured) read(side int, opened *compare.Side, wanted map[string]bool) error {
+	var r metric.Reader
+	answer := 0
+	for sample, err := range opened.Samples() {
+		if err != nil {
+			return err
+		}
+		numbers, err := r.Read(&sample)
+		if err != nil {
+			return err
+		}
+		// What other snapshots answered are no repeats.
+		key, snapshot := sample.Case, ""
+		if len(opened.Run.Snapshots) > 1 {
+			snapshot = sample.Provider + "\x00" + sample.Prompt
+			key += "\x00" + snapshot
+		}
+		answer++
+		for _, n := range numbers {
+			d := r.Definition(n.Metric)
+			m.units[d.Name], m.kinds[d.Name] = d.Unit, d.Kind
+			v := n.Stats
+			if d.Kind == "ratio" {
+				v = []float64{n.Value, n.Weight}
+			}
+			if len(v) == 0 {
+				m.pilot(d.Name).Add(side, key, sample.Group, n.Value)
+				continue
+			}
+			if !wanted[d.Name] {
+				continue
+			}
+			at := linearPart{d.Name, side, snapshot}
+			if m.linear[at] == nil {
+				m.linear[at] = &plan.Linear{}
+			}
+			if err := m.linear[at].Add(answer, key, sample.Group, v...); err != nil {
+				return fmt.Errorf("%s: metric %s of case %s: %w", opened.Name, d.Name, sample.Case, err)
+			}
+		}
+	}
+	return nil
 }
 
 func (m *measured) pilot(name string) *plan.Pilot {
@@ -148,28 +197,83 @@ func (m *measured) pilot(name string) *plan.Pilot {
 
 func (m *measured) unit(name string) string { return m.units[name] }
 
+// better is the direction in which a metric improves; "" when it is not known.
+func (m *measured) better(name string) string { return metric.Better(name, m.units[name]) }
+
 // variance of a metric: measured where it can be, supposed for rates where nothing was measured.
 func (m *measured) variance(name string, a plan.Assumed) (plan.Variance, error) {
 	at := config.Pos{Key: "--metric"}
 	if len(m.runs) == 0 {
 		if name != record.MetricPassRate && name != record.MetricScore {
-			return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "nothing is known of this metric's spread", Hint: "--from DIR measures it on a finished run"}
+			return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "nothing is known of this metric's spread: that of a pass rate follows from its value, that of any other metric does not", Hint: "--from DIR measures it on a finished run or a baseline"}
 		}
 		return a.Variance(), nil
 	}
-	kind := m.kinds[name]
-	if kind == "ratio" || metric.IsCorpus(kind) {
-		return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "is not a mean over cases", Want: "a rate or a mean, such as " + record.MetricPassRate}
+	for _, run := range m.runs {
+		if run.Metrics[name].Kind == "derived" {
+			return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "is computed from other metrics and has no observations of its own", Want: "one of the metrics it is made of"}
+		}
 	}
-	p, ok := m.pilots[name]
-	if !ok {
-		return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "the run in --from has no such metric", Want: "one of " + strings.Join(slices.Sorted(maps.Keys(m.pilots)), ", ")}
+	kind, known := m.kinds[name]
+	if len(m.kinds) == 0 {
+		return plan.Variance{}, &config.Error{Pos: config.Pos{Key: "--from"}, Value: strings.Join(m.names, ", "), Problem: "there is no sample with a number"}
+	}
+	if !known {
+		return plan.Variance{}, &config.Error{Pos: at, Value: name, Problem: "the run in --from has no such metric", Want: "one of " + strings.Join(slices.Sorted(maps.Keys(m.kinds)), ", ")}
+	}
+	p, how := m.pilots[name], ""
+	if kind == "ratio" || metric.IsCorpus(kind) {
+		var err error
+		if p, how, err = m.linearised(name, kind); err != nil {
+			return plan.Variance{}, err
+		}
 	}
 	v, ok := p.Variance(a)
 	if !ok {
 		return v, &config.Error{Pos: at, Value: name, Problem: "fewer than 2 cases of the run in --from have it"}
 	}
+	if v.Between == 0 && v.Within == 0 {
+		return v, &config.Error{Pos: at, Value: name, Problem: "all cases of the run in --from agree: no spread was seen that could be planned with", Want: "a run in which cases differ"}
+	}
+	v.Basis, v.Corpus = v.Basis+how, metric.IsCorpus(kind)
 	return v, nil
+}
+
+// linearised is the pilot of a ratio or a corpus metric, from what each answer adds to it to first order. Each snapshot of
+// each run is taken by itself.
+func (m *measured) linearised(name, kind string) (p *plan.Pilot, how string, err error) {
+	mistake := func(problem, hint string) error {
+		return &config.Error{Pos: config.Pos{Key: "--metric"}, Value: name, Problem: problem, Hint: hint}
+	}
+	p, how = &plan.Pilot{}, "; of a ratio, by linearisation"
+	var f func([]float64) float64
+	if kind != "ratio" {
+		finisher := strings.TrimPrefix(kind, "corpus/")
+		how = "; of a number of all answers together, by the jackknife's pseudo-values"
+		if _, _, _, bent := scorer.CorpusScale(finisher); bent {
+			return nil, "", mistake("has a corner at 0, where it has no standard error", "plan for another calibration metric, such as the one that ends in .brier")
+		}
+		var ok bool
+		if f, ok = scorer.CorpusFinisher(finisher); !ok {
+			return nil, "", mistake("no way is known to finish "+kind, "")
+		}
+	}
+	parts := slices.SortedFunc(maps.Keys(m.linear), func(a, b linearPart) int {
+		return cmp.Or(cmp.Compare(a.side, b.side), cmp.Compare(a.snapshot, b.snapshot))
+	})
+	for _, at := range parts {
+		if at.metric != name {
+			continue
+		}
+		l := m.linear[at]
+		if f == nil && !l.Ratio(p, at.side) {
+			return nil, "", mistake("the weights of "+m.names[at.side]+" are all 0", "")
+		}
+		if f != nil && !l.Corpus(p, at.side, f) {
+			return nil, "", mistake("is not a finite number for "+m.names[at.side]+", or would not be without one of its answers", "")
+		}
+	}
+	return p, how, nil
 }
 
 // usage is what a sample of each cell takes: measured where the run in --from has the same snapshot label,

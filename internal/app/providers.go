@@ -121,7 +121,7 @@ func openProvider(spec config.Provider, prices *provider.Prices, o *RunOptions) 
 	case "sequence":
 		return sequence.FromConfig(spec, func(inner config.Provider) (sequence.Inner, error) { return openProvider(inner, prices, o) })
 	}
-	env := wire.Env{Lookup: o.Env, Prices: prices}
+	env := wire.Env{Lookup: o.Env, Prices: prices, Unasked: o.planning}
 	switch {
 	case openai.Recognises(spec.ID):
 		return openai.FromConfig(spec, env)

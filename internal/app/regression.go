@@ -191,6 +191,9 @@ func (s *session) outline(base *record.Run) *record.Run {
 func (s *session) compareOptions() compare.Options {
 	r := &s.suite.Regression
 	o := compare.Options{Metrics: s.compared, Alpha: r.Alpha, Power: r.Power, Correction: r.Correction, Seed: uint64(s.suite.Seed), Finishers: scorer.CorpusFinisher}
+	if len(s.suite.Quarantine) > 0 {
+		o.Exclude = s.quarantine.held.Holds
+	}
 	for _, m := range s.margins {
 		if m.Tag != "" {
 			o.Tags = append(o.Tags, m.Tag)
@@ -210,6 +213,9 @@ func (s *session) compareOptions() compare.Options {
 func (s *session) compareRun(run *record.Run, dir string) *gate.Regression {
 	if s.base == nil {
 		return nil
+	}
+	if s.o.Comparing != nil {
+		defer s.o.Comparing()()
 	}
 	reg := &gate.Regression{Regression: s.suite.Regression, Margins: s.margins, Looks: s.looks}
 	head := runSide(thisRun, &Finished{Run: run, Dir: dir})
@@ -254,8 +260,7 @@ func (s *session) checkCritical() error {
 func (s *session) namedCritical(id string, tags []string, seen map[string]bool) bool {
 	found := false
 	for _, c := range s.suite.Regression.Critical {
-		tag, isTag := strings.CutPrefix(c.Name, "tag=")
-		if c.Name == id || isTag && slices.Contains(tags, tag) {
+		if names(c.Name, id, tags) {
 			found = true
 			if seen != nil {
 				seen[c.Name] = true
@@ -263,4 +268,10 @@ func (s *session) namedCritical(id string, tags []string, seen map[string]bool) 
 		}
 	}
 	return found
+}
+
+// names says whether a name, an id or tag=NAME, stands for a case.
+func names(name, id string, tags []string) bool {
+	tag, isTag := strings.CutPrefix(name, "tag=")
+	return name == id || isTag && slices.Contains(tags, tag)
 }

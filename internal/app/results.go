@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"io/fs"
+	"os"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/report"
@@ -21,6 +22,9 @@ func OpenRun(dir string) (*Finished, error) {
 		return nil, &config.Error{Pos: config.Pos{File: dir}, Problem: "holds an unfinished run", Want: "the directory of a finished run", Hint: "telltale run --resume goes on with it"}
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, &config.Error{Pos: config.Pos{File: dir}, Problem: "holds no " + report.JSONFile, Want: "the directory of a finished run, such as one below .telltale/runs"}
+	}
+	if info, statErr := os.Stat(dir); statErr == nil && !info.IsDir() {
+		return nil, &config.Error{Pos: config.Pos{File: dir}, Problem: "is a file", Want: "the directory of a finished run"}
 	}
 	return nil, &config.Error{Pos: config.Pos{File: d.file(report.JSONFile)}, Problem: "cannot be read", Err: cause(err)}
 }

@@ -49,13 +49,19 @@ type RunOptions struct {
 	// go:NAME. One that the suite has no use for is an error.
 	Providers map[string]runner.Provider
 	asked     *givenProviders
-	// planning says that nothing will be run, so that the baseline need not be there yet.
-	planning bool
+	// planning says that nothing will be run, so that neither the baseline nor API keys need be there yet; asksJudges that
+	// judges are asked nevertheless.
+	planning, asksJudges bool
+	// Now is the clock by which a quarantine expires; nil for the system's.
+	Now func() time.Time
 	// Notice is told of what a user should know, one sentence at a time.
 	Notice func(string)
 	// Planned is called with the number of samples before the first is made, and again when the gate draws more.
 	Planned  func(total, done int, dir string)
 	Progress func(runner.Progress)
+	// Comparing is called when the run is about to be compared with its baseline, which keeps much in memory, and the
+	// function that it returns when that is done.
+	Comparing func() (done func())
 }
 
 // Defaults of a run.
@@ -151,6 +157,7 @@ type session struct {
 	compared []string
 	// criticalSeen has the names in gate.critical that a case has.
 	criticalSeen map[string]bool
+	quarantine   *quarantine
 	data         *dataset.Dataset
 	ref          record.DatasetRef
 	critical     int // samples
@@ -213,6 +220,7 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		}
 	}()
 	override(s.suite, o)
+	s.quarantine = newQuarantine(s.suite.Quarantine, o.today())
 	var errs config.Errors
 	for _, c := range s.suite.Gate {
 		rule, err := gate.Parse(c)
@@ -266,6 +274,9 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		return s, err
 	}
 	if err := s.checkCritical(); err != nil {
+		return s, err
+	}
+	if err := s.quarantine.check(o.narrowed(), o.Notice); err != nil {
 		return s, err
 	}
 	if err := s.checkJudges(); err != nil {
@@ -337,6 +348,9 @@ func (s *session) scan(ctx context.Context, dir string) error {
 			s.criticalSeen = map[string]bool{}
 		}
 		s.namedCritical(c.ID, c.Tags, s.criticalSeen)
+		if len(s.suite.Quarantine) > 0 {
+			s.quarantine.meet(&c, s.criticalAt(&row, &c))
+		}
 		for _, prompt := range s.cells.promptsOf(c.Cells) {
 			if err := runner.CheckPrompt(s.cells.prompts[prompt], &c, row.Test.Pos); err != nil {
 				return err

@@ -93,6 +93,7 @@ func (v *services) open(role string, spec config.Provider, make func(config.Prov
 func (v *services) options() *RunOptions {
 	own := *v.o
 	own.Env = withEnv(v.o.Env, v.suite.Env, nil)
+	own.planning = own.planning && !own.asksJudges
 	return &own
 }
 

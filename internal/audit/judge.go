@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/telltale-llm/telltale/internal/stats"
 )
@@ -85,6 +86,8 @@ type Humans struct {
 // Judge is the content of an audit file.
 type Judge struct {
 	Telltale string `json:"telltale"`
+	// Made is when the audit was made; zero in audits of versions that did not say.
+	Made time.Time `json:"made,omitzero"`
 	// Name is the judge's provider as a suite names it; Signature the recipe of the metric whose verdicts these
 	// are, where they are those of a run.
 	Name      string `json:"name,omitempty"`

@@ -58,7 +58,7 @@ type Options struct {
 	// SliceCorrection over the tests of slices: bh (also when empty), by, none.
 	SliceCorrection string
 	// Exclude takes cases out of the comparison; nil for none. They are counted.
-	Exclude func(caseID string) bool
+	Exclude func(caseID string, tags []string) bool
 	// Seed of the resampling; the same seed gives the same numbers.
 	Seed uint64
 	// Better overrides what is known of a metric's direction: higher or lower.

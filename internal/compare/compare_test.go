@@ -161,7 +161,7 @@ func TestPairing(t *testing.T) {
 }
 
 func TestExclude(t *testing.T) {
-	c := compared(t, []answer{pass("a"), pass("b"), pass("c")}, []answer{pass("a"), fail("b"), pass("c")}, Options{Exclude: func(id string) bool { return id == "b" }})
+	c := compared(t, []answer{pass("a"), pass("b"), pass("c")}, []answer{pass("a"), fail("b"), pass("c")}, Options{Exclude: func(id string, _ []string) bool { return id == "b" }})
 	if c.Pairing.Paired != 2 || c.Pairing.Excluded != 1 || c.Counts.Worse != 0 {
 		t.Errorf("%+v %+v", c.Pairing, c.Counts)
 	}
@@ -505,6 +505,22 @@ func TestJudgedAlike(t *testing.T) {
 	_, err := Runs(base, head, Options{Finishers: share})
 	if err == nil || !strings.Contains(err.Error(), "10 of the paired cases") {
 		t.Errorf("got %v", err)
+	}
+	// The same name for another kind of assertion.
+	other := head
+	other.Samples = func() iter.Seq2[record.Sample, error] {
+		return func(yield func(record.Sample, error) bool) {
+			for s := range samples() {
+				s.Scores = slices.Clone(s.Scores)
+				s.Scores[0].Type = "contains"
+				if !yield(s, nil) {
+					return
+				}
+			}
+		}
+	}
+	if _, err := Runs(base, other, Options{Finishers: share}); err == nil || !strings.Contains(err.Error(), "10 of the paired cases") {
+		t.Errorf("another type: %v", err)
 	}
 	if _, err := Runs(base, head, Options{Finishers: share, Metrics: []string{"acc"}}); err != nil {
 		t.Errorf("acc alone: %v", err)

@@ -23,6 +23,9 @@ type table struct {
 
 	index map[string]int32
 	cases []caseRow
+	// expected is how many cases the base says it has, up to a bound: there is room for them from the beginning, which
+	// takes less than growing does.
+	expected int
 	// tags and groups number the heads' sets of tags and both runs' groups.
 	tags      map[string]uint16
 	tagSets   [][]uint16
@@ -93,8 +96,16 @@ func newTable(base, head *Side, pairs []record.SnapshotPair, opts *Options) *tab
 		}
 	}
 	t.base, t.head = newSide(base, "base", pairs), newSide(head, "head", pairs)
+	t.expected = max(0, min(base.Run.Dataset.Cases, base.Run.Summary.Finished, maxExpected))
+	t.cases = make([]caseRow, 0, t.expected)
 	return t
 }
+
+// maxExpected bounds the room that is taken on a run's word.
+const maxExpected = 1 << 20
+
+// room is how many cases there must be room for.
+func (t *table) room() int { return max(len(t.cases), t.expected) }
 
 func newSide(s *Side, which string, pairs []record.SnapshotPair) *side {
 	out := &side{Side: s, which: which, repeats: repeats(s.Run), pairOf: map[[2]string]int{}}
@@ -174,7 +185,7 @@ func (t *table) enter(s *side, sample *record.Sample) (int32, *caseRow, error) {
 			at = int32(len(t.cases))
 			t.index[sample.Case] = at
 			t.cases = append(t.cases, caseRow{id: sample.Case, input: input, group: -1, baseGroup: t.group(sample.Group), tagSet: -1,
-				excluded: t.opts.Exclude != nil && t.opts.Exclude(sample.Case)})
+				excluded: t.excludes(sample)})
 		}
 		return at, &t.cases[at], nil
 	}
@@ -189,6 +200,7 @@ func (t *table) enter(s *side, sample *record.Sample) (int32, *caseRow, error) {
 		return at, row, nil
 	}
 	row.inHead, row.critical = true, sample.Critical
+	row.excluded = row.excluded || t.excludes(sample)
 	row.group, row.tagSet = t.group(sample.Group), t.tagSet(sample.Tags)
 	if row.input != input {
 		row.changed = true
@@ -281,12 +293,12 @@ func (t *table) add(s *side, pair, at int, sample *record.Sample) error {
 	}
 	h := s.halves[pair]
 	cell := at*s.repeats + sample.Repeat
-	h.verdicts = grow(h.verdicts, len(t.cases)*s.repeats)
+	h.verdicts = grow(h.verdicts, t.room()*s.repeats)
 	if h.verdicts[cell] != 0 {
 		return s.strange(sample, "is there twice: repeat %d of %s", sample.Repeat, sample.Provider+" · "+sample.Prompt)
 	}
 	h.verdicts[cell] = 1 + uint8(metric.Verdict(sample))
-	h.judges = grow(h.judges, len(t.cases))
+	h.judges = grow(h.judges, t.room())
 	if names := judges(sample); names != 0 && sample.Error == "" {
 		h.judges[at] = names
 	}
@@ -294,9 +306,9 @@ func (t *table) add(s *side, pair, at int, sample *record.Sample) error {
 	if err != nil {
 		return err
 	}
-	slot, slots := cell, len(t.cases)*s.repeats
+	slot, slots := cell, t.room()*s.repeats
 	if t.averaged {
-		slot, slots = at, len(t.cases)
+		slot, slots = at, t.room()
 	}
 	for i := range numbers {
 		n := &numbers[i]
@@ -311,7 +323,7 @@ func (t *table) add(s *side, pair, at int, sample *record.Sample) error {
 	return nil
 }
 
-// judges hashes the names of the scores that a sample has; 0 for a sample without scores.
+// judges hashes the names and types of the scores that a sample has; 0 for a sample without scores.
 func judges(s *record.Sample) uint32 {
 	if len(s.Scores) == 0 {
 		return 0
@@ -319,6 +331,8 @@ func judges(s *record.Sample) uint32 {
 	h := fnv.New32a()
 	for i := range s.Scores {
 		_, _ = h.Write([]byte(s.Scores[i].Name))
+		_, _ = h.Write([]byte{0})
+		_, _ = h.Write([]byte(s.Scores[i].Type))
 		_, _ = h.Write([]byte{0})
 	}
 	return max(h.Sum32(), 1)
@@ -372,6 +386,11 @@ func grow[T any](s []T, n int) []T {
 		s = slices.Grow(s, max(n-len(s), len(s)/4))
 	}
 	return s[:n]
+}
+
+// excludes says whether the caller leaves a case out, by what either side says of it.
+func (t *table) excludes(sample *record.Sample) bool {
+	return t.opts.Exclude != nil && t.opts.Exclude(sample.Case, sample.Tags)
 }
 
 func (t *table) pairing() record.Pairing {

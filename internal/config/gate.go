@@ -35,6 +35,7 @@ type wireJudges struct {
 	Audit       wireText `json:"audit" jsonschema:"description=File that telltale audit judge wrote"`
 	Agreement   *float64 `json:"agreement" jsonschema:"description=Least lower bound of the agreement with people"`
 	Coefficient string   `json:"coefficient,omitempty" jsonschema:"enum=kappa,enum=ac1,enum=alpha,enum=accuracy,description=Which coefficient of agreement; kappa when it is not set"`
+	MaxAgeDays  *int     `json:"max_age_days,omitempty" jsonschema:"description=How many days old the audit may be; of any age when it is not set"`
 }
 
 // wireMargin is how much worse than the baseline a metric may be.
@@ -303,6 +304,12 @@ func (d *decoder) judges(w *wireJudges) *JudgeAudit {
 	default:
 		j.Agreement = *x
 	}
+	if x := w.MaxAgeDays; x != nil {
+		if *x < 1 {
+			d.fail(w.Pos.At("max_age_days"), fmt.Sprint(*x), "out of range", "a number of days from 1 on")
+		}
+		j.MaxAgeDays = *x
+	}
 	return j
 }
 
@@ -330,7 +337,11 @@ func (s *Suite) regressionContent() map[string]any {
 	set("on_undecided", r.OnUndecided, r.OnUndecided != "")
 	set("max_samples", r.MaxSamples, r.MaxSamples > 0)
 	if j := r.Judges; j != nil {
-		set("judges", []any{j.Agreement, j.Coefficient}, true)
+		asked := []any{j.Agreement, j.Coefficient}
+		if j.MaxAgeDays > 0 {
+			asked = append(asked, j.MaxAgeDays)
+		}
+		set("judges", asked, true)
 	}
 	return m
 }

@@ -194,6 +194,7 @@ func (l *loader) suite(path string, d *decoder, w *wireSuite) *Suite {
 	if !w.Tests.set && !w.Scenarios.set {
 		l.errs = append(l.errs, &Error{Pos: root.At("tests"), Problem: "no tests", Want: "a list of cases, a file:// reference, or {path: FILE}"})
 	}
+	s.Quarantine = l.quarantine(w.Quarantine)
 	l.checkPromptNames(s)
 	s.Hash = l.hash(s)
 	return s
@@ -489,6 +490,7 @@ func (l *loader) hash(s *Suite) string {
 	if more := s.regressionContent(); len(more) > 0 {
 		content = append(content, more)
 	}
+	content = append(content, s.quarantineContent()...)
 	b, err := json.Marshal(content)
 	if err != nil {
 		l.errs = append(l.errs, &Error{Pos: Pos{File: s.Path}, Problem: "the suite cannot be hashed", Err: err})

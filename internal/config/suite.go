@@ -26,6 +26,7 @@ type Suite struct {
 	Gate   []Check
 	// Regression is what the gate asks of the difference from a baseline.
 	Regression Regression
+	Quarantine []Quarantine
 	Derived    []Derived
 	Budget     Budget
 	Evaluate   Evaluate
@@ -423,6 +424,8 @@ type JudgeAudit struct {
 	Path        string
 	Agreement   float64
 	Coefficient string
+	// MaxAgeDays is how many days old the audit may be; 0 for any age.
+	MaxAgeDays int
 }
 
 // Derived is a metric computed from the run's other metrics.

@@ -24,6 +24,7 @@ type wireSuite struct {
 	Seed        *int64        `json:"seed,omitempty" jsonschema:"description=Seed from which each sample's own seed is derived"`
 	Groups      string        `json:"groups,omitempty" jsonschema:"description=Variable or metadata key by which cases are clustered for standard errors"`
 	Gate        wireGate      `json:"gate,omitempty" jsonschema:"description=Metric to bound such as pass_rate: '>= 0.95' or to a margin such as {margin: 0.02}. All must hold. And how a run is compared with a baseline"`
+	Quarantine  []wireHeld    `json:"quarantine,omitempty" jsonschema:"description=Cases that are run and do not count until a date"`
 	Budget      *wireBudget   `json:"budget,omitempty" jsonschema:"description=Where a run stops cleanly"`
 	Evaluate    *wireEvaluate `json:"evaluateOptions,omitempty" jsonschema:"description=promptfoo's run options"`
 	Derived     wireDerived   `json:"derived,omitempty" jsonschema:"description=Metrics computed from others: a name and a CEL expression over their means"`

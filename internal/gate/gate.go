@@ -20,6 +20,7 @@ import (
 // Facts is what a run has to show. Metrics belong to Summary: an observation that was planned and
 // not made is counted in their Missing.
 type Facts struct {
+	// What is in quarantine is in neither: see record.Summary.Counted.
 	Summary record.Summary
 	// Metrics of the whole run.
 	Metrics map[string]record.Metric
@@ -87,6 +88,10 @@ func Decide(rules []Rule, f Facts) Ruling {
 	if (len(rules) > 0 || margins) && allErrors(f.Summary) {
 		checks = append(checks, verdict.Decision{Verdict: verdict.Error,
 			Metric: record.MetricErrorRate, Value: number(1), Reason: noAnswer(f.Summary)})
+	}
+	if s := f.Summary; s.Quarantined != nil && s.Planned <= 0 && (len(rules) > 0 || margins) {
+		// Whatever the rules make of no data, a gate never passes on nothing.
+		checks = append(checks, everySample(s))
 	}
 	if d, found := critical(f.Summary); found {
 		checks = append(checks, d)
@@ -179,6 +184,8 @@ func everySample(s record.Summary) verdict.Decision {
 	case s.Errored > 0:
 		d.Verdict = verdict.Error
 		d.Reason = fmt.Sprintf("%d of %s ended in an error: %s", s.Errored, plural(s.Planned, "sample"), reasons(s.Errors))
+	case s.Planned <= 0 && s.Quarantined != nil:
+		d.Reason = "every sample is in quarantine: there is nothing to judge"
 	case s.Planned <= 0:
 		d.Reason = "there was no sample to judge"
 	case unfinished > 0:

@@ -138,7 +138,10 @@ func moreSamples(m record.Metric, bar float64) string {
 	if m.Kind == "rate" {
 		need = stats.WilsonTrials(*m.Mean, bar, stats.Level)*n/effective(m) - n
 	} else {
-		half := (*m.High - *m.Low) / 2
+		half := *m.High - *m.Mean // on the bar's side, for an interval need not reach as far to both
+		if bar < *m.Mean {
+			half = *m.Mean - *m.Low
+		}
 		need = n*half*half/(d*d) - n
 	}
 	switch {

@@ -31,7 +31,7 @@ func (a *Aggregator) Finish(p Plan) (Result, error) {
 		r.Metrics = a.metrics(found, a.parts[0], planned-a.parts[0].samples)
 	}
 	a.finishTags(p, &r)
-	r.Summary = a.summary.finish(planned, p.Critical)
+	r.Summary = a.summary.finish(planned, p.Critical, p.Quarantined)
 	r.Problems = found.list()
 	return r, nil
 }
@@ -187,8 +187,8 @@ func (a *Aggregator) finishCorpus(found *problems, m *record.Metric, s *series, 
 	}
 	m.Mean = &v
 	if a.opts.Scale != nil {
-		if smooth, spread, bend, ok := a.opts.Scale(finisher); ok {
-			s.corpus.finishBent(m, smooth, spread, bend)
+		if smooth, reach, bend, ok := a.opts.Scale(finisher); ok {
+			s.corpus.finishBent(m, smooth, reach, bend)
 			return
 		}
 	}
@@ -205,18 +205,19 @@ func (a *Aggregator) finishCorpus(found *problems, m *record.Metric, s *series, 
 
 // finishBent sets the interval of a metric that is bent from a smooth quantity; it has no standard error of its own.
 // What the jackknife does not see is taken to be larger by as much as there are more observations than clusters. The
-// upper end goes out from 0 where the estimate is below.
-func (k *corpus) finishBent(m *record.Metric, smooth, spread func([]float64) float64, bend func(float64) float64) {
+// upper end goes out from 0 where the estimate is below, and is no lower than what reach says.
+func (k *corpus) finishBent(m *record.Metric, smooth func([]float64) float64, reach func([]float64, float64) (spread, upper float64), bend func(float64) float64) {
 	total := k.jack.Total()
-	v, unseen := smooth(total), spread(total)
+	v := smooth(total)
+	unseen, upper := reach(total, float64(m.Clusters)/float64(m.N))
 	se, groups, ok := k.jack.SE(smooth)
-	if !ok || !stats.Finite(v) || !stats.Finite(unseen) {
+	if !ok || !stats.Finite(v) || !stats.Finite(unseen) || !stats.Finite(upper) {
 		return
 	}
-	se = math.Hypot(se, unseen*float64(m.N)/float64(m.Clusters))
+	se = math.Hypot(se, unseen)
 	if se > 0 {
 		half := stats.StudentQuantile(stats.Level, float64(groups-1)) * se
-		setInterval(m, stats.Interval{Low: bend(v - half), High: bend(math.Max(0, v) + half)})
+		setInterval(m, stats.Interval{Low: bend(v - half), High: bend(math.Max(math.Max(0, v)+half, upper))})
 	}
 }
 

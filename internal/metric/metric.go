@@ -38,9 +38,10 @@ type Options struct {
 	// statistics. It may be nil when there are no corpus metrics.
 	Finishers func(name string) (func([]float64) float64, bool)
 	// Scale finds, for a corpus metric that is a bent scale of a smoother quantity of at least 0, the smooth one's
-	// finisher, the part of its standard error that a jackknife does not see (of independent observations), and the
-	// rising function that bends it. The interval is made on the smooth scale. nil means that there is no such metric.
-	Scale func(name string) (smooth, spread func([]float64) float64, bend func(float64) float64, ok bool)
+	// finisher, what a jackknife does not see (a part of its standard error and an upper end, for so many independent
+	// trials an observation), and the rising function that bends it. The interval is made on the smooth scale. nil means
+	// that there is no such metric.
+	Scale func(name string) (smooth func([]float64) float64, reach func(stats []float64, trials float64) (spread, upper float64), bend func(float64) float64, ok bool)
 	// Bounded says that a mean metric's values always lie within 0 to 1, so that what is missing
 	// can be bounded. nil means that none of the scorers' means do.
 	Bounded func(metric string) bool
@@ -59,12 +60,16 @@ type Observation struct {
 	// Expect holds the score names this sample should have; nil stands for Options.Expect, an
 	// empty list for none.
 	Expect []string
+	// Quarantined says that the sample's case is in quarantine: it is in the summary and in no metric.
+	Quarantined bool
 }
 
 // Plan is what was to be run, so that what was not can be counted.
 type Plan struct {
-	// Samples is the number of planned samples of each snapshot.
+	// Samples is the number of planned samples of each snapshot, without those in quarantine.
 	Samples []int
+	// Quarantined is the number of planned samples in quarantine.
+	Quarantined int
 	// Critical is the number of planned samples of critical cases.
 	Critical int
 	// Tags is the number of planned samples of each snapshot whose case has the tag; shorter than
@@ -177,6 +182,13 @@ func (a *Aggregator) Add(o Observation) error {
 	}
 	v := Verdict(s)
 	a.summary.add(s, v)
+	if o.Quarantined {
+		a.summary.quarantine(s, v)
+		return nil
+	}
+	if s.Critical {
+		a.summary.critical(s.Case, v)
+	}
 	a.enter(o.Snapshot, s.Tags)
 	all := builtinsOf(s, v)
 	a.eachScope(func(sc *scope) { sc.builtins(c, &all) })

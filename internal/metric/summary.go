@@ -1,6 +1,7 @@
 package metric
 
 import (
+	"maps"
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/record"
@@ -56,8 +57,28 @@ func (s *summary) add(sample *record.Sample, v verdict.Verdict) {
 	for i := range sample.Scores {
 		s.judge(&sample.Scores[i])
 	}
-	if sample.Critical {
-		s.critical(sample.Case, v)
+}
+
+// quarantine counts a sample that was added as one in quarantine.
+func (s *summary) quarantine(sample *record.Sample, v verdict.Verdict) {
+	if s.Quarantined == nil {
+		s.Quarantined = &record.Quarantined{}
+	}
+	q := s.Quarantined
+	q.Finished++
+	switch v {
+	case verdict.Pass:
+		q.Passed++
+	case verdict.Fail:
+		q.Failed++
+	case verdict.Error:
+		q.Errored++
+		if q.Errors == nil {
+			q.Errors = map[string]int{}
+		}
+		q.Errors[Reason(sample.Error)]++
+	default:
+		q.Undecided++
 	}
 }
 
@@ -100,9 +121,17 @@ func (s *summary) critical(id string, v verdict.Verdict) {
 	}
 }
 
-func (s *summary) finish(planned, critical int) record.Summary {
+func (s *summary) finish(planned, critical, quarantined int) record.Summary {
 	out := s.Summary
-	out.Planned = planned
+	out.Planned = planned + quarantined
+	if q := s.Quarantined; q != nil || quarantined > 0 {
+		out.Quarantined = &record.Quarantined{}
+		if q != nil {
+			*out.Quarantined = *q
+			out.Quarantined.Errors = maps.Clone(q.Errors)
+		}
+		out.Quarantined.Planned = quarantined
+	}
 	out.Cost = s.cost.Value()
 	out.JudgeCost = s.judging.Value()
 	out.CriticalUnproved = max(critical, s.criticalSeen) - s.criticalPassed

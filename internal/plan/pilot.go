@@ -124,8 +124,21 @@ func (p *Pilot) Variance(a Assumed) (v Variance, ok bool) {
 		v.Within = within
 		v.Basis = fmt.Sprintf("variances measured on %d cases with repeats; supposed: a correlation of %g between versions", all.n, a.Alike)
 	}
+	if !p.other && all.ss == 0 {
+		return a.unseen(&v, all.n), true
+	}
 	v.Between = 2 * between * (1 - a.Alike)
 	return v, true
+}
+
+// unseen is the variance of a metric of 0 and 1 that was the same in all n cases: that of the rate with half a case
+// added that was not, as a run of this size can easily have missed one.
+func (a Assumed) unseen(v *Variance, n int) Variance {
+	a.Rate = (v.Mean*float64(n) + 0.5) / float64(n+1)
+	out := a.Variance()
+	out.Design = v.Design
+	out.Basis = fmt.Sprintf("all %d cases agree, which shows no spread; %s", n, out.Basis)
+	return out
 }
 
 // paired measures the differences themselves.
@@ -149,6 +162,11 @@ func (p *Pilot) paired() (v Variance, ok bool) {
 		return v, false
 	}
 	v = Variance{Mean: all.mean, Binary: !p.other, Design: design(diffs, groups), Between: d.ss / float64(d.n-1), Measured: true}
+	if !p.other && d.ss == 0 {
+		v.Between, v.Measured = 0.5/float64(d.n+1), false
+		v.Basis = fmt.Sprintf("none of %d cases differs between the runs, which shows no spread; supposed: half a case of as many that does", d.n)
+		return v, true
+	}
 	first, ok0 := w[0].within()
 	second, ok1 := w[1].within()
 	v.Basis = fmt.Sprintf("measured on the differences of %d cases between two runs; what repeats add is not known, for no case was answered twice", d.n)

@@ -23,10 +23,17 @@ type Variance struct {
 	Design float64 `json:"design_effect"`
 	// Binary says that the metric is 0 or 1 for each answer.
 	Binary bool `json:"binary"`
+	// Corpus says that the metric is a number of all answers together, such as BLEU, whose scale is its own.
+	Corpus bool `json:"corpus,omitempty"`
 	// Basis says where the numbers come from, in words.
 	Basis string `json:"basis"`
 	// Measured says that nothing of it was supposed.
 	Measured bool `json:"measured"`
+}
+
+// Points says whether differences of the metric, in that unit, read as percentage points.
+func (v *Variance) Points(unit string) bool {
+	return unit == "" && !v.Corpus && v.Mean >= 0 && v.Mean <= 1
 }
 
 // Of is the variance of one case's difference with k answers a side.

@@ -212,3 +212,32 @@ func TestTableAndSpend(t *testing.T) {
 		t.Error("a price that is not known makes no cost")
 	}
 }
+
+// A run in which everything passed shows no spread, which is not a spread of 0.
+func TestPilotWithoutSpread(t *testing.T) {
+	var one, two, means Pilot
+	for i := range 99 {
+		id := fmt.Sprint(i)
+		one.Add(0, id, "", 1)
+		two.Add(0, id, "", 1)
+		two.Add(1, id, "", 1)
+		means.Add(0, id, "", 7)
+	}
+	v, ok := one.Variance(Assumed{Share: 1, Alike: 0})
+	if !ok || v.Measured || !v.Binary {
+		t.Fatalf("%+v", v)
+	}
+	near(t, "one run", v.Between, 2*0.995*0.005, 1e-12)
+	v, ok = two.Variance(DefaultAssumed)
+	if !ok || v.Measured || !v.Binary {
+		t.Fatalf("%+v", v)
+	}
+	near(t, "two runs", v.Between, 0.005, 1e-12)
+	// With the fewest flips that a test can take for more than chance, it is never nothing.
+	if d, ok := Detect(&v, 99, 1, Goal{Alpha: 0.05, Power: 0.8}); !ok || d < 0.02 {
+		t.Errorf("found %g", d)
+	}
+	if v, ok = means.Variance(DefaultAssumed); !ok || v.Between != 0 || v.Within != 0 {
+		t.Errorf("a mean: %+v", v)
+	}
+}

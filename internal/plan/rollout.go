@@ -6,29 +6,40 @@ import (
 
 // Rollout is what live traffic can show of a canary that is worse.
 type Rollout struct {
-	// Baseline is the event's rate in the control arm, Traffic the requests an hour in both arms together.
-	Baseline float64 `json:"baseline_rate"`
-	Traffic  float64 `json:"requests_per_hour"`
-	Alpha    float64 `json:"alpha"`
+	// Baseline is the event's rate in the control arm; 0 when the plan is about scores.
+	Baseline float64 `json:"baseline_rate,omitempty"`
+	// Scores is the control arm's scores, when the plan is about those; nil for a rate.
+	Scores *Scores `json:"scores,omitempty"`
+	// Traffic is the requests an hour in both arms together.
+	Traffic float64 `json:"requests_per_hour"`
+	Alpha   float64 `json:"alpha"`
 	// Rows hold each split with each rate.
 	Rows []RolloutRow `json:"rows"`
 }
 
+// Scores are scores in [0, 1], such as a judge's, a similarity or a toxicity, with their standard deviation in either arm.
+type Scores struct {
+	Mean float64 `json:"baseline_mean"`
+	SD   float64 `json:"sd"`
+}
+
 // RolloutRow is one split of the traffic with one rate of the canary.
 type RolloutRow struct {
-	Split     float64 `json:"split"`
-	Candidate float64 `json:"candidate_rate"`
+	Split float64 `json:"split"`
+	// Candidate is the canary's rate, Mean that of its scores; 0 for the one that the plan is not about.
+	Candidate float64 `json:"candidate_rate,omitempty"`
+	Mean      float64 `json:"candidate_mean,omitempty"`
 	Procedure string  `json:"procedure"`
 	// Bound is the mean number of requests, of both arms, that no procedure can go below; BoundHours the time for it.
 	Bound      float64 `json:"bound_requests"`
 	BoundHours float64 `json:"bound_hours"`
-	// Mean, Median and P90 are requests until the procedure used rejects, by simulation; nil when it mostly does
+	// MeanRequests, Median and P90 are requests until the procedure used rejects, by simulation; nil when it mostly does
 	// not within the horizon. Hours are those of the median and of P90.
-	Mean        *float64 `json:"mean_requests"`
-	Median      *float64 `json:"median_requests"`
-	P90         *float64 `json:"p90_requests"`
-	MedianHours *float64 `json:"median_hours"`
-	P90Hours    *float64 `json:"p90_hours"`
+	MeanRequests *float64 `json:"mean_requests"`
+	Median       *float64 `json:"median_requests"`
+	P90          *float64 `json:"p90_requests"`
+	MedianHours  *float64 `json:"median_hours"`
+	P90Hours     *float64 `json:"p90_hours"`
 	// Found is the share of the simulated rollouts that rejected within Horizon requests.
 	Found   float64 `json:"found"`
 	Horizon float64 `json:"horizon_requests"`
@@ -42,17 +53,43 @@ func NewRollout(baseline float64, candidates, splits []float64, traffic, alpha f
 	if !(traffic > 0) {
 		return r, false
 	}
+	return r.rows(candidates, splits, func(c, split float64) (stats.Detection, RolloutRow, bool) {
+		d, ok := stats.DetectRate(stats.RateChange{Baseline: baseline, Candidate: c, Split: split, Alpha: alpha, Seed: seed})
+		return d, RolloutRow{Candidate: c}, ok
+	})
+}
+
+// NewScoreRollout simulates every split with every mean of the canary's scores: one below the control's is worse when higher scores are
+// better, one above when lower are. ok is false when a mean, a split or alpha is not between 0 and 1, no scores between 0
+// and 1 have that standard deviation at one of the means, a mean is the control's, or there is no traffic.
+func NewScoreRollout(control Scores, means, splits []float64, traffic, alpha float64, seed uint64) (r Rollout, ok bool) {
+	r = Rollout{Scores: &control, Traffic: traffic, Alpha: alpha}
+	if !(traffic > 0) {
+		return r, false
+	}
+	return r.rows(means, splits, func(m, split float64) (stats.Detection, RolloutRow, bool) {
+		better := stats.HigherIsBetter
+		if m > control.Mean {
+			better = stats.LowerIsBetter
+		}
+		d, ok := stats.DetectScore(stats.ScoreChange{Baseline: control.Mean, Candidate: m, SD: control.SD, Split: split, Better: better, Alpha: alpha, Seed: seed})
+		return d, RolloutRow{Mean: m}, ok
+	})
+}
+
+// rows fills the plan with every split and canary.
+func (r Rollout) rows(canaries, splits []float64, detect func(canary, split float64) (stats.Detection, RolloutRow, bool)) (Rollout, bool) {
 	for _, split := range splits {
-		for _, c := range candidates {
-			d, ok := stats.DetectRate(stats.RateChange{Baseline: baseline, Candidate: c, Split: split, Alpha: alpha, Seed: seed})
+		for _, c := range canaries {
+			d, row, ok := detect(c, split)
 			if !ok {
 				return r, false
 			}
-			row := RolloutRow{
-				Split: split, Candidate: c, Procedure: string(d.Procedure), Bound: d.Bound, BoundHours: d.Bound / traffic,
-				Mean: known(d.Mean, 1), Median: known(d.Median, 1), P90: known(d.P90, 1), MedianHours: known(d.Median, traffic), P90Hours: known(d.P90, traffic),
-				Horizon: d.Horizon, Runs: d.Runs,
-			}
+			row.Split, row.Procedure = split, string(d.Procedure)
+			row.Bound, row.BoundHours = d.Bound, d.Bound/r.Traffic
+			row.MeanRequests, row.Median, row.P90 = known(d.Mean, 1), known(d.Median, 1), known(d.P90, 1)
+			row.MedianHours, row.P90Hours = known(d.Median, r.Traffic), known(d.P90, r.Traffic)
+			row.Horizon, row.Runs = d.Horizon, d.Runs
 			if stats.Finite(d.Found) {
 				row.Found = d.Found
 			}

@@ -36,3 +36,50 @@ func TestRolloutRefuses(t *testing.T) {
 		t.Error("no rate was asked about")
 	}
 }
+
+// Betting on scores: twice the distance takes about a quarter of the requests, and scores that are nearly 0 or 1 about
+// what the rate of ones takes.
+func TestScoreRollout(t *testing.T) {
+	r, ok := NewScoreRollout(Scores{Mean: 0.8, SD: 0.2}, []float64{0.75, 0.7}, []float64{0.5}, 100, 0.01, 1)
+	if !ok || len(r.Rows) != 2 || r.Rows[0].Median == nil || r.Rows[1].Median == nil {
+		t.Fatalf("%+v", r)
+	}
+	near(t, "twice the distance, bounds", r.Rows[0].Bound/r.Rows[1].Bound, 4, 0.4)
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.Candidate != 0 || row.Found < 0.9 || *row.P90 < *row.Median {
+			t.Errorf("%+v", row)
+		}
+		near(t, "hours", *row.MedianHours, *row.Median/100, 1e-9)
+	}
+	// Lower is better: the mirror image, drawn anew.
+	m, ok := NewScoreRollout(Scores{Mean: 0.2, SD: 0.2}, []float64{0.3}, []float64{0.5}, 100, 0.01, 1)
+	if !ok || m.Rows[0].Median == nil {
+		t.Fatalf("%+v", m)
+	}
+	near(t, "mirrored bound", m.Rows[0].Bound, r.Rows[1].Bound, 1e-6*m.Rows[0].Bound)
+	near(t, "mirrored median", *m.Rows[0].Median / *r.Rows[1].Median, 1, 0.15)
+	rate, ok := NewRollout(0.2, []float64{0.3}, []float64{0.5}, 100, 0.01, 1)
+	binary, ok2 := NewScoreRollout(Scores{Mean: 0.2, SD: 0.399}, []float64{0.3}, []float64{0.5}, 100, 0.01, 1)
+	if !ok || !ok2 {
+		t.Fatal("no plan")
+	}
+	near(t, "nearly binary", binary.Rows[0].Bound/rate.Rows[0].Bound, 1, 0.15) // they are so in one arm only
+}
+
+func TestScoreRolloutRefuses(t *testing.T) {
+	f := func(mean, sd, candidate, split, traffic, alpha float64) {
+		t.Helper()
+		if r, ok := NewScoreRollout(Scores{mean, sd}, []float64{candidate}, []float64{split}, traffic, alpha, 1); ok {
+			t.Errorf("%+v", r)
+		}
+	}
+	f(0.8, 0.2, 0.7, 0.5, 0, 0.01)
+	f(0.8, 0.2, 0.8, 0.5, 100, 0.01)
+	f(0.8, 0.4, 0.7, 0.5, 100, 0.01)
+	f(0.8, 0, 0.7, 0.5, 100, 0.01)
+	f(1, 0.2, 0.7, 0.5, 100, 0.01)
+	f(0.8, 0.2, 0, 0.5, 100, 0.01)
+	f(0.8, 0.2, 0.7, 1, 100, 0.01)
+	f(0.8, 0.2, 0.7, 0.5, 100, 1)
+}

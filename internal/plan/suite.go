@@ -18,7 +18,9 @@ type Suite struct {
 	Repeats int    `json:"samples_per_case"`
 	Metric  string `json:"metric"`
 	Unit    string `json:"unit,omitempty"`
-	Goal    Goal   `json:"goal"`
+	// Better is "higher", "lower", or "" where it is not known.
+	Better string `json:"better,omitempty"`
+	Goal   Goal   `json:"goal"`
 	// Effect is the drop that is to be found; 0 when none was asked for.
 	Effect   float64  `json:"effect,omitempty"`
 	Variance Variance `json:"variance"`
@@ -51,11 +53,13 @@ type Margin struct {
 	Chance float64 `json:"chance"`
 	Cases  int     `json:"cases"`
 	Basis  string  `json:"basis"`
+	// Points says that the margin reads as percentage points.
+	Points bool `json:"-"`
 }
 
 // NewMargin says what a margin asks of n cases with k answers a side.
 func NewMargin(v *Variance, metric, unit string, margin float64, n, k int, g Goal) Margin {
-	m := Margin{Metric: metric, Margin: margin, Unit: unit, Basis: v.Basis}
+	m := Margin{Metric: metric, Margin: margin, Unit: unit, Basis: v.Basis, Points: v.Points(unit)}
 	variance := v.Of(k)
 	z := distuv.UnitNormal.Quantile(1 - g.Alpha)
 	switch {

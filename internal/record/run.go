@@ -25,14 +25,20 @@ type Run struct {
 	// ByTag holds the metrics of the samples whose case has a tag, at most 100 tags, over all snapshots.
 	ByTag map[string]map[string]Metric `json:"by_tag,omitempty"`
 	Gate  Gate                         `json:"gate"`
+	// Calibration are the reliability diagrams of calibration scores, at most MaxCurves: of all answers, and of each snapshot
+	// when there are several.
+	Calibration []CalibrationCurve `json:"calibration,omitempty"`
 	// Golden are the files of accepted outputs that answers were compared with, by metric and file.
 	Golden []GoldenRef `json:"golden,omitempty"`
 	// Comparison is with the gate's baseline; nil when it has none.
 	Comparison *Comparison `json:"comparison,omitempty"`
 	// Looks are the decisions of a gate that draws more repeats while it is undecided, in their order.
-	Looks    []Look   `json:"looks,omitempty"`
-	Warnings []string `json:"warnings,omitempty"`
-	Times    Times    `json:"times"`
+	Looks []Look `json:"looks,omitempty"`
+	// Flaky is what repeats say of single cases, and what is under quarantine; nil for one answer per case and no
+	// quarantine.
+	Flaky    *Flakiness `json:"flaky,omitempty"`
+	Warnings []string   `json:"warnings,omitempty"`
+	Times    Times      `json:"times"`
 }
 
 // SuiteRef names the suite file and the hash of its resolved content.
@@ -70,6 +76,8 @@ type Summary struct {
 	Failed    int `json:"failed"`
 	Errored   int `json:"errored"`
 	Undecided int `json:"undecided"`
+	// Quarantined is the part of the counts above that is in quarantine and counts for nothing; nil for none. See Counted.
+	Quarantined *Quarantined `json:"quarantined,omitempty"`
 	// Cached counts samples answered from telltale's cache.
 	Cached int   `json:"cached,omitempty"`
 	Tokens Usage `json:"tokens"`
@@ -92,6 +100,39 @@ type Summary struct {
 	CriticalFailed []string `json:"critical_failed,omitempty"`
 	// CriticalUnproved counts critical samples with no Pass: failed, errored, undecided or never run.
 	CriticalUnproved int `json:"critical_unproved,omitempty"`
+}
+
+// Quarantined counts the samples of cases in quarantine.
+type Quarantined struct {
+	Planned   int            `json:"planned"`
+	Finished  int            `json:"finished"`
+	Passed    int            `json:"passed"`
+	Failed    int            `json:"failed"`
+	Errored   int            `json:"errored"`
+	Undecided int            `json:"undecided"`
+	Errors    map[string]int `json:"errors,omitempty"`
+}
+
+// Counted is the summary without what is in quarantine: what a gate may look at. What was used stays whole.
+func (s Summary) Counted() Summary {
+	q := s.Quarantined
+	if q == nil {
+		return s
+	}
+	s.Planned -= q.Planned
+	s.Finished -= q.Finished
+	s.Passed -= q.Passed
+	s.Failed -= q.Failed
+	s.Errored -= q.Errored
+	s.Undecided -= q.Undecided
+	errors := map[string]int{}
+	for reason, n := range s.Errors {
+		if n -= q.Errors[reason]; n > 0 {
+			errors[reason] = n
+		}
+	}
+	s.Errors = errors
+	return s
 }
 
 // Metric is one aggregated number. Mean is nil when there was nothing to aggregate.

@@ -47,7 +47,7 @@ func placed(run *record.Run, at func(verdict.Decision) Place) []Placed {
 const maxAnnotations = 10
 
 // Annotations writes GitHub's workflow commands that mark the suite's lines: an error for each check that failed,
-// a warning for each that is undecided.
+// a warning for each that is undecided, and a notice of what is in quarantine.
 func Annotations(w io.Writer, run *record.Run, at func(verdict.Decision) Place) error {
 	var b bytes.Buffer
 	counts := map[string]int{}
@@ -74,6 +74,9 @@ func Annotations(w io.Writer, run *record.Run, at func(verdict.Decision) Place) 
 			fmt.Fprintf(&b, "col=%d,", p.Column)
 		}
 		fmt.Fprintf(&b, "title=%s::%s\n", property(oneLine(title, 120)), message(oneLine(reasonOf(p.Decision), 1000)))
+	}
+	if held := flaky(run).held; held != "" {
+		fmt.Fprintf(&b, "::notice title=telltale: quarantine::%s\n", message(oneLine(held, 1000)))
 	}
 	_, err := w.Write(b.Bytes())
 	return err

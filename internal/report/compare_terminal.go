@@ -235,7 +235,13 @@ func differenceNotes(c *record.Comparison, d *record.Difference) string {
 	if d.Missing > 0 {
 		add("%s missing", count(d.Missing))
 	}
-	if finite(d.PWorse) {
+	switch {
+	case d.Tag != "":
+		// The two-sided p of a tag is what was corrected, and stands in a column of its own.
+		if p := probability(d.P); p != "" && p != probability(d.Adjusted) {
+			add("p %s uncorrected", p)
+		}
+	case finite(d.PWorse):
 		p := "worse: p " + probability(d.PWorse)
 		if with := probability(d.Adjusted); with != "" && with != probability(d.PWorse) {
 			p += fmt.Sprintf(" (%s with %s)", with, corrections[c.Correction])

@@ -36,6 +36,11 @@ func (t *Tally) add(v verdict.Verdict) {
 // Total is the number of samples counted.
 func (t Tally) Total() int { return t.Passed + t.Failed + t.Errored + t.Undecided }
 
+// less is the tally without a part of it.
+func (t Tally) less(o Tally) Tally {
+	return Tally{t.Passed - o.Passed, t.Failed - o.Failed, t.Errored - o.Errored, t.Undecided - o.Undecided}
+}
+
 // judged is the denominator of a pass rate; missing is what it leaves out.
 func (t Tally) judged() int  { return t.Passed + t.Failed }
 func (t Tally) missing() int { return t.Errored + t.Undecided }
@@ -59,6 +64,8 @@ type combo struct{ provider, prompt string }
 type slice[K comparable] struct {
 	key K
 	Tally
+	// held is the part of the tally that is in quarantine, and of no rate.
+	held Tally
 }
 
 // groups keeps tallies in the order in which their keys first appeared.
@@ -147,6 +154,7 @@ func (p *spend) add(s *record.Sample) {
 // Digest is what reports need to know of all samples, in bounded memory.
 type Digest struct {
 	all       Tally
+	held      Tally // of all: those in quarantine
 	combos    groups[combo]
 	spent     []spend // of each of combos
 	tags      groups[string]
@@ -184,10 +192,17 @@ func (d *Digest) quantile(q float64) float64 {
 
 // Collector makes a Digest of samples that are shown to it one by one, in plan order. It is not
 // safe for concurrent use.
-type Collector struct{ d Digest }
+type Collector struct {
+	d    Digest
+	held *record.Quarantines
+}
 
 // NewCollector returns an empty Collector.
 func NewCollector() *Collector { return &Collector{} }
+
+// Hold names the cases in quarantine: their samples are counted and shown, and are part of no rate. It is called before
+// the first Add; nil is none.
+func (c *Collector) Hold(q *record.Quarantines) { c.held = q }
 
 // Keeps says whether Add would keep a sample of this verdict for the reports to show. One that it would not
 // keep needs neither variables nor messages.
@@ -203,19 +218,12 @@ func (c *Collector) Add(s *record.Sample) {
 		d.spent = append(d.spent, spend{})
 	}
 	d.spent[at].add(s)
-	for _, tag := range s.Tags {
-		if t := d.tags.get(tag, maxTags); t != nil {
-			t.add(s.Verdict)
-		} else {
-			d.moreTag = true
-		}
-	}
-	if s.Group != "" {
-		if t := d.clusters.get(s.Group, maxGroups); t != nil {
-			t.add(s.Verdict)
-		} else {
-			d.moreGroup = true
-		}
+	held := c.held.Holds(s.Case, s.Tags)
+	if held {
+		d.held.add(s.Verdict)
+		d.combos.list[at].held.add(s.Verdict)
+	} else {
+		d.part(s)
 	}
 	d.values(s)
 	if finite(s.Score) {
@@ -232,7 +240,25 @@ func (c *Collector) Add(s *record.Sample) {
 		d.timed++
 		d.maxTime = max(d.maxTime, *s.Latency)
 	}
-	d.kept.offer(s, d.all.Total())
+	d.kept.offer(s, d.all.Total(), held)
+}
+
+// part counts a sample for the tags and the group it belongs to.
+func (d *Digest) part(s *record.Sample) {
+	for _, tag := range s.Tags {
+		if t := d.tags.get(tag, maxTags); t != nil {
+			t.add(s.Verdict)
+		} else {
+			d.moreTag = true
+		}
+	}
+	if s.Group != "" {
+		if t := d.clusters.get(s.Group, maxGroups); t != nil {
+			t.add(s.Verdict)
+		} else {
+			d.moreGroup = true
+		}
+	}
 }
 
 // values counts the values of a sample's scores by size.
@@ -266,7 +292,12 @@ func (c *Collector) Digest() *Digest { return &c.d }
 
 // Collect makes the Digest of samples in one pass. It stops at the first error.
 func Collect(samples iter.Seq2[record.Sample, error]) (*Digest, error) {
+	return collectHeld(samples, nil)
+}
+
+func collectHeld(samples iter.Seq2[record.Sample, error], held *record.Quarantines) (*Digest, error) {
 	c := NewCollector()
+	c.Hold(held)
 	for s, err := range samples {
 		if err != nil {
 			return nil, err

@@ -48,6 +48,7 @@ type embedding struct {
 	w     io.Writer
 	most  bounds
 	run   *record.Run
+	held  *record.Quarantines
 	d     *Digest
 	combo map[combo]int
 
@@ -59,7 +60,7 @@ type embedding struct {
 
 // embed writes the samples of src into the page.
 func embed(w io.Writer, src Source, most bounds) error {
-	e := &embedding{w: w, most: most, run: src.Run, d: src.Digest, combo: map[combo]int{}}
+	e := &embedding{w: w, most: most, run: src.Run, held: src.Run.Flaky.Quarantines(), d: src.Digest, combo: map[combo]int{}}
 	e.index.kind, e.texts.kind = "index", "texts"
 	for i, s := range src.Digest.combos.list {
 		e.combo[s.key] = i
@@ -109,11 +110,13 @@ func (e *embedding) add(s *record.Sample, n int) error {
 	}
 	e.quota[class]--
 	lim := embedTexts
+	held := e.held.Holds(s.Case, s.Tags)
 	r := newRow(s, n, lim)
 	for r.size() > allowed && lim.text > 100 {
 		lim = textLimits{lim.text / 2, lim.vars / 2, lim.reason / 2, lim.detail / 2}
 		r = newRow(s, n, lim)
 	}
+	r.held = held
 	bare := allowed == 0
 	if err := e.index.add(indexLine(r, at, bare)); err != nil {
 		return err
@@ -223,7 +226,7 @@ func indexLine(r *row, combo int, bare bool) []any {
 	if r.latency != nil {
 		latency = seconds(*r.latency)
 	}
-	return []any{r.index, r.id, r.repeat, combo, rank(r.verdict), bit(r.critical), r.score, r.latency, r.cost, score, latency, oneLine(why, rowWhy),
+	return []any{r.index, r.id, r.repeat, combo, rank(r.verdict), flagged(r), r.score, r.latency, r.cost, score, latency, oneLine(why, rowWhy),
 		nonNil(r.tags), failing(r), r.group, bit(bare)}
 }
 
@@ -278,4 +281,15 @@ func nonNil(list []string) []string {
 		return []string{}
 	}
 	return list
+}
+
+// flagged is 1 for a critical case, -1 for one in quarantine, which comes after all others, and else 0.
+func flagged(r *row) int {
+	switch r.flag() {
+	case flagCritical:
+		return 1
+	case flagHeld:
+		return -1
+	}
+	return 0
 }

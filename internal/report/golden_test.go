@@ -95,13 +95,18 @@ func hostileCase() scene {
 		Scorers:   map[string]string{hostile: hostile}, Warnings: []string{hostile},
 		Metrics: map[string]record.Metric{hostile: {Kind: "mean", Mean: new(1.5), N: 1, Unit: hostile, Signature: hostile}},
 		Summary: record.Summary{Planned: 2, Finished: 2, Failed: 1, Errored: 1, Stopped: hostile, Errors: map[string]int{hostile: 1}, CriticalFailed: []string{hostile}, CriticalUnproved: 2}}
+	run.Flaky = &record.Flakiness{Flaky: 1, Quarantine: []record.Quarantine{{Case: hostile + "!", Hold: record.Hold{Until: hostile, Reason: hostile}, Cases: 1, Failed: 1}},
+		Cases: []record.CaseHealth{{Case: hostile, Snapshot: hostile, Repeats: record.Repeats{Passed: 1, Failed: 1}, Rate: new(0.5), State: record.HealthFlaky}}}
+	curve := exampleCurve()
+	curve.Metric, curve.Source, curve.Binning, curve.Snapshot = hostile, hostile, hostile, hostile
+	run.Calibration = []record.CalibrationCurve{curve}
 	d := verdict.Decision{Verdict: verdict.Fail, Metric: hostile, Value: new(1.5), Want: hostile, Reason: "::error::" + hostile}
 	run.Gate = record.Gate{Decision: d, Checks: []verdict.Decision{d}}
 	return scene{"hostile", Source{Run: run, Samples: list(s, e)}, TerminalOptions{Width: 100, Dir: hostile}}
 }
 
 func scenes() []scene {
-	return []scene{passedCase(), failedCase(), snapshotsCase(), undecidedCase(), errorsCase(), emptyCase(), hostileCase()}
+	return []scene{passedCase(), failedCase(), snapshotsCase(), undecidedCase(), errorsCase(), emptyCase(), hostileCase(), quarantineCase()}
 }
 
 // formats writes each format of a scene.

@@ -91,9 +91,13 @@ type page struct {
 	Bar                    template.HTML
 	Legend                 []legend
 	Checks                 []checkView
+	Looks                  []string
 	Comparison             *comparisonView // with the baseline; nil without one
+	Flaky                  flakyPage
 	Metrics                []metricView
 	MetricsMore            int
+	Curves                 []curveView
+	CurvesMore             int
 	OwnScale, Limits       bool
 	BySnapshot, ByTag      []snapshotMetrics
 	Scores, Latency        template.HTML
@@ -171,7 +175,7 @@ type snapshotView struct {
 type rowView struct {
 	badge
 	Name, Combo, Why, Score, Latency string
-	Critical                         bool
+	Critical, Held                   bool
 	Tags, Reasons                    []string
 	Input, Vars, Output, Refusal     string
 	Turns, Calls, Raw                string

@@ -36,7 +36,7 @@ func JUnit(w io.Writer, src Source) error {
 		return errors.New("report: junit: no samples")
 	}
 	out := bufio.NewWriterSize(w, 32<<10)
-	j := &junit{w: out, out: out, run: src.Run}
+	j := &junit{w: out, out: out, run: src.Run, held: src.Run.Flaky.Quarantines()}
 	checks := gateTests(src.Run)
 	gate := Tally{}
 	for _, c := range checks {
@@ -46,8 +46,8 @@ func JUnit(w io.Writer, src Source) error {
 	j.text(xml.Header)
 	j.open("testsuites", "name", suiteName(src.Run),
 		"tests", strconv.Itoa(all.Total()+gate.Total()),
-		"failures", strconv.Itoa(all.Failed+gate.Failed),
-		"errors", strconv.Itoa(all.Errored+gate.Errored+gate.Undecided),
+		"failures", strconv.Itoa(all.Failed-src.Digest.held.Failed+gate.Failed),
+		"errors", strconv.Itoa(all.Errored-src.Digest.held.Errored+gate.Errored+gate.Undecided),
 		"time", fixed(src.Run.Times.Seconds))
 	j.gate(checks, gate)
 	if err := j.samples(src); err != nil {
@@ -81,6 +81,7 @@ type sink interface {
 type junit struct {
 	w, out  sink
 	run     *record.Run
+	held    *record.Quarantines
 	classes []string // class name of each suite's tests
 }
 
@@ -131,7 +132,7 @@ func (j *junit) gate(checks []verdict.Decision, t Tally) {
 	for _, p := range [][2]string{
 		{"verdict", j.run.Gate.Verdict.String()}, {"reason", reasonOf(j.run.Gate.Decision)}, {"stopped", j.run.Summary.Stopped},
 		{"run", j.run.ID}, {"suite_hash", j.run.Suite.Hash}, {"dataset_hash", j.run.Dataset.Hash},
-		{"seed", strconv.FormatInt(j.run.Seed, 10)}, {"telltale", j.run.Telltale},
+		{"quarantine", flaky(j.run).held}, {"seed", strconv.FormatInt(j.run.Seed, 10)}, {"telltale", j.run.Telltale},
 	} {
 		if p[1] != "" {
 			j.tag("property", []string{"name", p[0], "value", oneLine(p[1], keptTexts.reason)})
@@ -174,7 +175,8 @@ func (j *junit) samples(src Source) error {
 		j.classes = append(j.classes, classOf(suiteName(j.run), comboTitle(s.key)))
 	}
 	if len(list) == 1 {
-		j.suite(comboTitle(list[0].key), list[0].Tally, list[0].Undecided)
+		t, skipped := heldTally(list[0].Tally, list[0].held)
+		j.suite(comboTitle(list[0].key), t, skipped)
 		err := j.pass(src, func(int) sink { return j.out })
 		j.text("</testsuite>\n")
 		return err
@@ -185,7 +187,8 @@ func (j *junit) samples(src Source) error {
 		return err
 	}
 	for i, s := range list {
-		j.suite(comboTitle(s.key), s.Tally, s.Undecided)
+		t, skipped := heldTally(s.Tally, s.held)
+		j.suite(comboTitle(s.key), t, skipped)
 		if err := sp.copy(i, j.w); err != nil {
 			return err
 		}
@@ -255,14 +258,16 @@ func (j *junit) sample(s *record.Sample, class string) {
 		body.WriteString(clip(s.Output, junitOutput))
 		body.WriteByte('\n')
 	}
-	switch s.Verdict {
-	case verdict.Fail:
+	switch at := j.held.Hold(j.held.Find(s.Case, s.Tags)); {
+	case at != nil && !at.Expired:
+		j.outcome("skipped", "quarantine", oneLine(heldMessage(at, s.Verdict, message), 2*junitMessage), body.String())
+	case s.Verdict == verdict.Fail:
 		kind := "assertion"
 		if s.Critical {
 			kind = "critical"
 		}
 		j.outcome("failure", kind, message, body.String())
-	case verdict.Error:
+	case s.Verdict == verdict.Error:
 		j.outcome("error", "error", message, body.String())
 	default:
 		j.outcome("skipped", "undecided", oneLine("UNDECIDED: "+message, junitMessage), body.String())

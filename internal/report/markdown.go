@@ -39,7 +39,10 @@ func (m *markdown) whole(src Source) {
 		m.comparison(m.run.Comparison, m.most)
 	}
 	m.metrics()
+	m.calibration()
 	m.parts()
+	m.quarantine()
+	m.flaky()
 	m.failures()
 	m.errors()
 	m.provenance()
@@ -115,6 +118,9 @@ func (m *markdown) head(src Source) {
 		}
 		m.line("\n> **%s** %s", text, strings.Join(names, ", "))
 	}
+	if held := flaky(m.run).held; held != "" {
+		m.line("\n> **%s**", mdEscape(held, 2*mdText))
+	}
 	for _, n := range m.run.Warnings[:min(len(m.run.Warnings), mdReasons)] {
 		m.line("\n> Warning: %s", mdEscape(n, 2*mdText))
 	}
@@ -150,6 +156,12 @@ func (m *markdown) gate() {
 	for _, c := range m.run.Gate.Checks {
 		m.row(mark(c.Verdict)+" "+c.Verdict.String(), mdEscape(checkName(c), keepName), mdEscape(c.Want, keepName),
 			mdValue(decidingValue(m.run, c)), mdEscape(reasonOf(c), mdText))
+	}
+	for i, look := range lookLines(m.run) {
+		if i == 0 {
+			m.line("\nThe gate decided %s times, each time with more answers:\n", count(len(m.run.Looks)))
+		}
+		m.line("%d. %s", i+1, mdEscape(look, mdText))
 	}
 	m.line("")
 }
@@ -236,8 +248,8 @@ func (m *markdown) failures() {
 	m.table(columns...)
 	for _, r := range rows {
 		name := code(caseName(m.run, r.id, r.repeat), 80)
-		if r.critical {
-			name += " critical"
+		if flag := r.flag(); flag != "" {
+			name += " " + flag
 		}
 		why := make([]string, 0, 3)
 		for _, w := range r.why[:min(len(r.why), 3)] {

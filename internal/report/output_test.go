@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -499,4 +500,32 @@ func BenchmarkHTML(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*float64(len(samples))/b.Elapsed().Seconds(), "samples/s")
+}
+
+// A gate that decided several times says so in every report, and one that decided once says nothing of looks.
+func TestLooks(t *testing.T) {
+	look := record.Look{Repeats: 2, Margins: []record.LookMargin{{Metric: "acc", Diff: new(-0.01), Bound: new(-0.04), Outcome: "underpowered"}, {Metric: "none"}}}
+	for i, want := range []bool{false, true} {
+		src := Source{Run: &record.Run{Looks: slices.Repeat([]record.Look{look}, i+1)}, Digest: NewCollector().Digest()}
+		src.Run.Gate.Checks = []verdict.Decision{{Metric: "acc"}}
+		var html, text bytes.Buffer
+		if err := HTML(&html, src); err != nil {
+			t.Fatal(err)
+		}
+		if err := Terminal(&text, src, TerminalOptions{Width: 200}); err != nil {
+			t.Fatal(err)
+		}
+		var md bytes.Buffer
+		if err := Markdown(&md, src); err != nil {
+			t.Fatal(err)
+		}
+		for name, out := range map[string]string{"HTML": html.String(), "Markdown": md.String(), "terminal": text.String()} {
+			if got := strings.Count(out, "After 2 answers to each case"); (got == 2) != want || got == 1 {
+				t.Errorf("%s with %d looks: named %d times", name, i+1, got)
+			}
+		}
+	}
+	if got, want := LookLine(&look), "After 2 answers to each case: undecided (acc -0.0100, at worst -0.0400, underpowered; none no data)."; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

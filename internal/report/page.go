@@ -41,11 +41,14 @@ func newPage(src Source) *page {
 	for _, c := range g.Checks {
 		p.Checks = append(p.Checks, checkView{newBadge(c.Verdict), checkName(c), decidingValue(run, c), c.Want, reasonOf(c)})
 	}
+	p.Looks = lookLines(run)
 	if run.Comparison != nil {
 		v := newComparisonView(run.Comparison)
 		p.Comparison = &v
 	}
+	p.Flaky = newFlakyPage(run)
 	p.metrics(run)
+	p.calibration(run)
 	p.plots(d)
 	p.slices(run, d)
 	p.costs(d)
@@ -250,7 +253,7 @@ func (p *page) rows(run *record.Run, d *Digest) {
 }
 
 func newRowView(run *record.Run, d *Digest, r *row) rowView {
-	v := rowView{badge: newBadge(r.verdict), Name: caseName(run, r.id, r.repeat), Combo: comboName(r.combo, d), Critical: r.critical,
+	v := rowView{badge: newBadge(r.verdict), Name: caseName(run, r.id, r.repeat), Combo: comboName(r.combo, d), Critical: r.critical, Held: r.held,
 		Tags: r.tags, Reasons: r.why, Input: r.input, Vars: r.vars, Output: r.output, Refusal: r.refusal, Error: r.fault, MoreScores: r.moreScores,
 		Turns: r.turns, Calls: r.calls, Raw: r.raw, Expected: r.expected}
 	if len(r.why) > 0 {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/plan"
 )
 
@@ -25,16 +26,25 @@ type planText struct {
 	p *plan.Suite
 }
 
-// share says whether a metric without a unit is one between 0 and 1, whose differences read as points.
-func (s planText) share() bool {
-	return s.p.Unit == "" && s.p.Variance.Mean >= 0 && s.p.Variance.Mean <= 1
+// worse is what a metric does when it gets worse.
+func (s planText) worse() string {
+	switch s.p.Better {
+	case metric.Higher:
+		return "drop"
+	case metric.Lower:
+		return "rise"
+	}
+	return "change"
 }
 
-func (s planText) amount(x float64) string {
-	if s.share() {
+func (s planText) amount(x float64) string { return amount(x, s.p.Unit, s.p.Variance.Points(s.p.Unit)) }
+
+// amount writes a difference in its unit, or in percentage points.
+func amount(x float64, unit string, asPoints bool) string {
+	if asPoints {
 		return points(x)
 	}
-	return quantity(&x, s.p.Unit, false)
+	return quantity(&x, unit, false)
 }
 
 // points writes a difference of shares in percentage points.
@@ -47,9 +57,9 @@ func (s planText) head() {
 	s.line(fmt.Sprintf("  %s, one-sided test at α %s, power %s", p.Metric, number(p.Goal.Alpha), percent(p.Goal.Power)))
 	s.line("")
 	if own := p.Own(); own == nil || own.Detect == nil {
-		s.wrap("  ", "With these cases no drop can be told from chance with that power.", bold, yellow)
+		s.wrap("  ", fmt.Sprintf("With these cases no %s can be told from chance with that power.", s.worse()), bold, yellow)
 	} else {
-		s.wrap("  ", fmt.Sprintf("Least drop that a comparison finds: %s.", s.amount(*own.Detect)), bold)
+		s.wrap("  ", fmt.Sprintf("Least %s that a comparison finds: %s.", s.worse(), s.amount(*own.Detect)), bold)
 	}
 	if p.Effect > 0 {
 		s.effect()
@@ -73,7 +83,7 @@ func (s planText) effect() {
 	if len(ways) > 0 {
 		text = strings.Join(ways, ", or ")
 	}
-	s.wrap("  ", fmt.Sprintf("A drop of %s takes %s.", s.amount(s.p.Effect), text))
+	s.wrap("  ", fmt.Sprintf("A %s of %s takes %s.", s.worse(), s.amount(s.p.Effect), text))
 }
 
 func (s planText) table() {
@@ -142,12 +152,11 @@ func (s planText) margins() {
 	}
 	s.section("Margins of the gate, for a system that did not change")
 	for _, m := range s.p.Margins {
-		own := planText{s.terminal, &plan.Suite{Unit: m.Unit, Variance: s.p.Variance}}
 		need := "no number of cases is enough"
 		if m.Cases > 0 {
 			need = fmt.Sprintf("%s cases make it %s", count(m.Cases), percent(s.p.Goal.Power))
 		}
-		s.wrap("  ", fmt.Sprintf("%s, margin %s: shown to be within it in %s of runs; %s", m.Metric, own.amount(m.Margin), percent(m.Chance), need))
+		s.wrap("  ", fmt.Sprintf("%s, margin %s: shown to be within it in %s of runs; %s", m.Metric, amount(m.Margin, m.Unit, m.Points), percent(m.Chance), need))
 	}
 }
 
@@ -167,10 +176,15 @@ func numbered(n int, noun string) string { return count(n) + " " + plural(n, nou
 func RolloutPlan(w io.Writer, r *plan.Rollout, opts TerminalOptions) error {
 	t := newTerminal(opts)
 	t.line(t.paint("Rollout plan", bold))
-	t.wrap("  ", fmt.Sprintf("events at a rate of %s in the control arm, %s requests an hour, α %s", percent(r.Baseline), number(r.Traffic), number(r.Alpha)))
-	t.section("Until a canary with a higher rate is withdrawn")
+	what, of, amount := "events at a rate of "+percent(r.Baseline), "its rate", func(row *plan.RolloutRow) string { return percent(row.Candidate) }
+	if r.Scores != nil {
+		what = fmt.Sprintf("scores with a mean of %g and a standard deviation of %g", r.Scores.Mean, r.Scores.SD)
+		of, amount = "its mean", func(row *plan.RolloutRow) string { return fmt.Sprintf("%g", row.Mean) }
+	}
+	t.wrap("  ", fmt.Sprintf("%s in the control arm, %s requests an hour, α %g", what, number(r.Traffic), r.Alpha))
+	t.section("Until a worse canary is withdrawn")
 	g := newGrid(1)
-	head := []cell{plain("canary"), plain("its rate"), plain("bound"), plain("median"), plain("9 of 10"), plain("median"), plain("9 of 10")}
+	head := []cell{plain("canary"), plain(of), plain("bound"), plain("median"), plain("9 of 10"), plain("median"), plain("9 of 10")}
 	for i := range head {
 		head[i].styles = []style{dim}
 		g.right(i)
@@ -178,7 +192,13 @@ func RolloutPlan(w io.Writer, r *plan.Rollout, opts TerminalOptions) error {
 	g.add(head...)
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		g.add(plain(percent(row.Split)), plain(percent(row.Candidate)), plain(requests(&row.Bound)), plain(requests(row.Median)), plain(requests(row.P90)), plain(hours(row.MedianHours)), plain(hours(row.P90Hours)))
+		cells := []cell{plain(percent(row.Split)), plain(amount(row)), plain(requests(&row.Bound)), plain(requests(row.Median)), plain(requests(row.P90)), plain(hours(row.MedianHours)), plain(hours(row.P90Hours))}
+		for i := range cells {
+			if i > 2 && row.Runs == 0 {
+				cells[i] = plain("unknown")
+			}
+		}
+		g.add(cells...)
 	}
 	for _, line := range g.lines(t) {
 		t.line("  " + line)
@@ -186,8 +206,13 @@ func RolloutPlan(w io.Writer, r *plan.Rollout, opts TerminalOptions) error {
 	t.line("")
 	t.wrap("  ", "Requests are of both arms. No procedure finds the change in fewer than the bound, on average; the others are of the e-process that a rollout uses, by simulation.")
 	for i := range r.Rows {
-		if row := &r.Rows[i]; row.Median == nil {
-			t.wrap("  ", fmt.Sprintf("! with %s of the traffic a rate of %s is found in %s of rollouts within %s requests: this stage cannot see it", percent(row.Split), percent(row.Candidate), percent(row.Found), requests(&row.Horizon)), yellow)
+		row := &r.Rows[i]
+		stage := fmt.Sprintf("! with %s of the traffic a %s of %s ", percent(row.Split), strings.TrimPrefix(of, "its "), amount(row))
+		switch {
+		case row.Runs == 0:
+			t.wrap("  ", stage+fmt.Sprintf("takes too long to simulate; it is not found in fewer than %s requests on average (%s)", requests(&row.Bound), hours(&row.BoundHours)), yellow)
+		case row.Median == nil:
+			t.wrap("  ", stage+fmt.Sprintf("is found in %s of rollouts within %s requests: this stage cannot see it", percent(row.Found), requests(&row.Horizon)), yellow)
 		}
 	}
 	return t.flush(w)

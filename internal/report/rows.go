@@ -41,6 +41,7 @@ type row struct {
 	group    string
 	about    string // the case's description
 	critical bool
+	held     bool // in quarantine
 	verdict  verdict.Verdict
 	score    *float64
 	why      []string
@@ -110,12 +111,13 @@ func rank(v verdict.Verdict) int {
 func (k *keep) takes(v int) bool { return k.n < keepRows && !k.full || k.victim(v) >= 0 }
 
 // offer keeps s, the index-th sample, if there is room or if something less interesting can go.
-func (k *keep) offer(s *record.Sample, index int) {
+func (k *keep) offer(s *record.Sample, index int, held bool) {
 	v := rank(s.Verdict)
 	if !k.takes(v) {
 		return
 	}
 	r := newRow(s, index, keptTexts)
+	r.held = held
 	size := r.size()
 	for k.n >= keepRows || k.bytes+size > keepBytes {
 		out := k.victim(v)

@@ -46,6 +46,8 @@ func Terminal(w io.Writer, src Source, opts TerminalOptions) error {
 	t.gate()
 	t.metrics()
 	t.parts()
+	t.quarantine()
+	t.flaky()
 	t.samples()
 	t.errors()
 	t.usage()
@@ -196,6 +198,9 @@ func (t *terminal) head(src Source) {
 	if text, ids := criticals(t.run.Summary); text != "" {
 		t.wrap("  ", "! "+text+": "+logLine(strings.Join(ids, ", "), 200), bold, red)
 	}
+	if held := flaky(t.run).held; held != "" {
+		t.wrap("  ", "! "+logLine(held, 400), yellow)
+	}
 	about := suiteName(t.run)
 	if p := t.run.Suite.Path; p != "" && p != about {
 		about += " · " + p
@@ -224,6 +229,7 @@ func (t *terminal) gate() {
 			t.wrap("  ", t.paint(mark(c.Verdict), hue(c.Verdict), bold)+" "+logLine(deciding(t.run, c), 200))
 			t.wrap("      ", logLine(reasonOf(c), 300), dim)
 		}
+		t.looks()
 		return
 	}
 	for i, line := range g.lines(t) {
@@ -237,6 +243,14 @@ func (t *terminal) gate() {
 		if reason != "" && c.Verdict != verdict.Pass {
 			t.wrap("      ", reason, dim)
 		}
+	}
+	t.looks()
+}
+
+// looks tells how a gate that drew more repeats came to its verdict.
+func (t *terminal) looks() {
+	for i, look := range lookLines(t.run) {
+		t.wrap("      ", fmt.Sprintf("look %d: %s", i+1, look), dim)
 	}
 }
 
@@ -397,8 +411,8 @@ func (t *terminal) samples() {
 	for _, r := range rows {
 		name := mark(r.verdict) + " " + fit(caseName(t.run, r.id, r.repeat), min(t.Width-4, 60))
 		about := ""
-		if r.critical {
-			about += "  critical"
+		if flag := r.flag(); flag != "" {
+			about += "  " + flag
 		}
 		if len(t.d.combos.list) > 1 {
 			about += "  " + comboName(r.combo, t.d)

@@ -146,7 +146,8 @@ func overall(run *record.Run) metricRow {
 	if m, ok := run.Metrics[record.MetricPassRate]; ok {
 		return newMetricRow(record.MetricPassRate, m, nil)
 	}
-	return tallyRow(Tally{run.Summary.Passed, run.Summary.Failed, run.Summary.Errored, run.Summary.Undecided})
+	s := run.Summary.Counted()
+	return tallyRow(Tally{s.Passed, s.Failed, s.Errored, s.Undecided})
 }
 
 // tallyRow is the pass rate of a tally, with its Wilson interval.
@@ -392,7 +393,7 @@ func byCombo(d *Digest) []named {
 	}
 	out := make([]named, 0, len(d.combos.list))
 	for _, s := range d.combos.list {
-		out = append(out, named{name: comboName(s.key, d), title: s.key.provider + " · " + s.key.prompt, t: s.Tally, row: tallyRow(s.Tally)})
+		out = append(out, named{name: comboName(s.key, d), title: s.key.provider + " · " + s.key.prompt, t: s.Tally, row: tallyRow(s.less(s.held))})
 	}
 	return out
 }
@@ -474,14 +475,14 @@ func sortByRate(list []named) {
 	sort.SliceStable(list, func(i, j int) bool { return rate(list[i].row) < rate(list[j].row) })
 }
 
-// shown lists the rows to show first: criticals before others, failures before errors before
-// undecided ones, at most n.
+// shown lists the rows to show first: criticals before others, those in quarantine last, failures before errors
+// before undecided ones, at most n.
 func (d *Digest) shown(n int) []*row {
 	var out []*row
-	for _, critical := range []bool{true, false} {
+	for _, class := range []string{flagCritical, "", flagHeld} {
 		for _, v := range []verdict.Verdict{verdict.Fail, verdict.Error, verdict.Undecided} {
 			for _, r := range d.kept.of(v) {
-				if r.critical == critical && len(out) < n {
+				if r.flag() == class && len(out) < n {
 					out = append(out, r)
 				}
 			}

@@ -141,6 +141,49 @@ func (c *calibrated) finisher(measure string) string {
 	return fmt.Sprintf("calibration:measure=%s,bins=%d,confidence=%s", measure, n, c.source.name())
 }
 
+// Confidence says where the assertion takes its confidence from: the name by which Forecast tells sources apart, and the same in
+// words. ok is false for assertions of other kinds.
+func (a *Assertion) Confidence() (source, words string, ok bool) {
+	c, ok := a.scorer.(*calibrated)
+	if !ok {
+		return "", "", false
+	}
+	return c.source.name(), c.source.words(), true
+}
+
+// Forecast is what a calibration says of an answer.
+type Forecast struct {
+	P      float64
+	Hit    bool
+	Source string
+	Bins   stats.Bins
+}
+
+// ForecastOf reads the forecast of a score. known says that the score is a calibration's, ok that it has a forecast.
+func ForecastOf(s *record.Score) (f Forecast, known, ok bool) {
+	kind, not := strings.CutPrefix(s.Type, "not-")
+	if kind != CalibrationType {
+		return f, false, false
+	}
+	if s.Error != "" {
+		return f, true, false
+	}
+	outcome, stated := false, false
+	for i := range s.Measures {
+		m := &s.Measures[i]
+		if m.Kind == "rate" && m.Metric == s.Name {
+			f.Hit, outcome = (m.Value == 1) != not, true // not- turns the rate round, and no other measure
+		}
+		params, found := strings.CutPrefix(m.Kind, "corpus/"+CalibrationType+":measure=confidence,bins=")
+		bins, source, named := strings.Cut(params, ",confidence=")
+		n, err := strconv.Atoi(bins)
+		if found && named && err == nil && n >= 1 && n <= maxBins && len(m.Stats) == 2 {
+			f.P, f.Source, f.Bins, stated = m.Stats[0], source, stats.Bins{Count: n}, true
+		}
+	}
+	return f, true, outcome && stated
+}
+
 // calibrationFinisher is CorpusFinisher for the kinds that finisher names.
 func calibrationFinisher(params string) (func([]float64) float64, bool) {
 	measure, rest, _ := strings.Cut(strings.TrimPrefix(params, "measure="), ",bins=")
@@ -169,10 +212,10 @@ func calibrationFinisher(params string) (func([]float64) float64, bool) {
 }
 
 // CorpusScale says, for a corpus metric that is a bent scale of a smoother quantity, how its interval is made: by the
-// smooth one's finisher, the part of its standard error that a jackknife does not see, and the rising function that
-// bends it. The root of a debiased error has a corner at 0, just where a well calibrated model is, and has no usable
+// smooth one's finisher, what a jackknife does not see, and the rising function that bends it. Of the former reach gives a part
+// of the standard error and an upper end, for so many independent trials an answer, at most 1. The root of a debiased error has a corner at 0, just where a well calibrated model is, and has no usable
 // standard error there.
-func CorpusScale(kind string) (smooth, spread func(stats []float64) float64, bend func(float64) float64, ok bool) {
+func CorpusScale(kind string) (smooth func(stats []float64) float64, reach func(stats []float64, trials float64) (spread, upper float64), bend func(float64) float64, ok bool) {
 	name, params, _ := strings.Cut(strings.TrimPrefix(kind, "corpus/"), ":")
 	if name != CalibrationType || !strings.HasPrefix(params, "measure=ece_debiased,") {
 		return nil, nil, nil, false
@@ -181,6 +224,9 @@ func CorpusScale(kind string) (smooth, spread func(stats []float64) float64, ben
 		return nil, nil, nil, false
 	}
 	smooth = binned(func(c stats.Calibration) float64 { return c.Debiased })
-	spread = func(v []float64) float64 { return stats.BinSums(v).DebiasedSpread() }
-	return smooth, spread, func(x float64) float64 { return math.Sqrt(math.Max(0, x)) }, true
+	reach = func(v []float64, trials float64) (spread, upper float64) {
+		s := stats.BinSums(v)
+		return s.DebiasedSpread() / trials, s.DebiasedUpper(trials)
+	}
+	return smooth, reach, func(x float64) float64 { return math.Sqrt(math.Max(0, x)) }, true
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,8 +135,8 @@ func TestCalibrationSignature(t *testing.T) {
 	}
 }
 
-// aggregate scores answers with stated confidences, and returns the metrics of the run.
-func aggregate(t *testing.T, a *Assertion, n int, answer func(i int) (p float64, right bool)) metric.Result {
+// aggregate scores answers with stated confidences, and returns the metrics of the run, or only those that end so.
+func aggregate(t *testing.T, a *Assertion, n int, answer func(i int) (p float64, right bool), only ...string) metric.Result {
 	t.Helper()
 	agg, err := metric.New(metric.Options{Snapshots: 1, Expect: []string{"calibration"}, Finishers: CorpusFinisher, Scale: CorpusScale})
 	if err != nil {
@@ -144,6 +145,11 @@ func aggregate(t *testing.T, a *Assertion, n int, answer func(i int) (p float64,
 	for i := range n {
 		p, right := answer(i)
 		s := a.Score(t.Context(), &Input{Response: &record.Response{Output: map[bool]string{true: "yes", false: "no"}[right]}, Vars: map[string]any{"p": p}})
+		if len(only) > 0 {
+			s.Measures = slices.DeleteFunc(s.Measures, func(m record.Measure) bool {
+				return !slices.ContainsFunc(only, func(name string) bool { return strings.HasSuffix(m.Metric, name) })
+			})
+		}
 		if err := agg.Add(metric.Observation{Sample: &record.Sample{Case: fmt.Sprint(i), Output: "x", Scores: []record.Score{s}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +200,7 @@ func TestDebiasedIntervalAtZero(t *testing.T) {
 		r := aggregate(t, a, 200, func(int) (float64, bool) {
 			p := rng.Float64()
 			return p, rng.Float64() < p
-		})
+		}, ".ece", ".ece_debiased")
 		m := r.Metrics["calibration.ece_debiased"]
 		if m.Low == nil || m.High == nil || !(*m.High > 0 && *m.High < 0.25) || *m.Mean > *r.Metrics["calibration.ece"].Mean*1.5 {
 			t.Fatalf("%+v", m)
@@ -231,13 +237,13 @@ func TestDebiasedUpperEndCovers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	f := func(n int, off float64) {
 		t.Helper()
-		const runs = 60
+		const runs = 40
 		below := 0
 		for range runs {
 			r := aggregate(t, a, n, func(int) (float64, bool) {
 				p := 0.3 + 0.7*rng.Float64()
 				return p, rng.Float64() < p-off
-			})
+			}, ".ece_debiased")
 			m := r.Metrics["calibration.ece_debiased"]
 			if m.High == nil {
 				t.Fatalf("%+v", m)
@@ -253,7 +259,23 @@ func TestDebiasedUpperEndCovers(t *testing.T) {
 	}
 	f(30, 0.1)
 	f(100, 0.05)
-	f(100, 0.2)
+	// Always quite sure and nearly always right: few answers or none are wrong, and no spread says how few.
+	sure := func(n int, off float64) {
+		t.Helper()
+		const runs = 40
+		below := 0
+		for range runs {
+			r := aggregate(t, a, n, func(int) (float64, bool) { return 1, rng.Float64() >= off }, ".ece_debiased")
+			if m := r.Metrics["calibration.ece_debiased"]; m.High == nil || *m.High < off {
+				below++
+			}
+		}
+		t.Logf("%d sure answers, off by %v: below in %d of %d", n, off, below, runs)
+		if below > runs*8/100 {
+			t.Errorf("%d sure answers, off by %v: the upper end is below it in %d of %d", n, off, below, runs)
+		}
+	}
+	sure(60, 0.05)
 }
 
 // Two sources under one name are not pooled.
@@ -299,5 +321,33 @@ func TestCalibrationFinisherRefuses(t *testing.T) {
 	}
 	if _, _, _, ok := CorpusScale("calibration:measure=ece_debiased,bins=15"); ok {
 		t.Error("half a name has a scale")
+	}
+}
+
+// A score tells its forecast, whichever way round its outcome counts.
+func TestForecastOf(t *testing.T) {
+	for _, not := range []bool{false, true} {
+		a := calibrating(map[string]any{"var": "p"}, "scale", int64(100))
+		a.Not = not
+		s := scoreWith(t, a, &Input{Response: &record.Response{Output: "yes"}, Vars: map[string]any{"p": 80}})
+		f, known, ok := ForecastOf(&s)
+		if !known || !ok || f.P != 0.8 || !f.Hit || f.Bins.Count != stats.CalibrationBins {
+			t.Errorf("%+v: %+v, %v, %v", s, f, known, ok)
+		}
+		source, words, ok := compile(t, a).Confidence()
+		if !ok || source != f.Source || words != "the case's variable p, divided by 100" {
+			t.Errorf("%q, %q, %v", source, words, ok)
+		}
+	}
+	s := scoreWith(t, calibrating(map[string]any{"var": "p"}), &Input{Response: &record.Response{Output: "yes"}, Vars: map[string]any{"p": 80}})
+	if f, known, ok := ForecastOf(&s); !known || ok {
+		t.Errorf("%+v has a forecast: %+v", s, f)
+	}
+	other := record.Score{Name: "x", Type: "contains"}
+	if _, known, _ := ForecastOf(&other); known {
+		t.Error("contains forecasts")
+	}
+	if _, _, ok := compile(t, config.Assertion{Type: "contains", Value: "x"}).Confidence(); ok {
+		t.Error("contains has a confidence")
 	}
 }

@@ -90,6 +90,29 @@ func (c confidence) name() string {
 	return name
 }
 
+// words says the same for readers.
+func (c confidence) words() string {
+	var out string
+	switch c.kind {
+	case fromTokens:
+		return "mean probability of the output's tokens"
+	case fromSequence:
+		return "probability of the whole output"
+	case fromRegex:
+		out = "stated in the output, as the pattern " + c.arg + " finds it"
+	case fromJSON:
+		out = "stated in the output's JSON at " + c.arg
+	case fromVar:
+		out = "the case's variable " + c.arg
+	default:
+		out = "the case's metadata field " + c.arg
+	}
+	if c.scale != 1 {
+		out += ", divided by " + shortest(c.scale)
+	}
+	return out
+}
+
 // of returns the confidence in an answer, which may lie outside 0 to 1 only by an error.
 func (c confidence) of(in *Input) (float64, error) {
 	switch c.kind {

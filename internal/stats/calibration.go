@@ -151,26 +151,31 @@ func Calibrate(f Forecasts, b Bins) (c Calibration, ok bool) {
 			trials[k].Keyed(f.Cluster[i], indicator(f.Hit[i]), 1)
 		}
 	}
-	c = Calibration{N: len(f.P)}
+	return calibrationOf(sums, edges, func(k int) Interval {
+		if f.Cluster == nil {
+			return shareInterval(sums[k].y, sums[k].n)
+		}
+		return clusteredShare(&trials[k], int(sums[k].n))
+	}), true
+}
+
+// calibrationOf measures what forecasts add up to in bins with these upper edges. interval gives that of a bin's share.
+func calibrationOf(sums []binSum, edges []float64, interval func(k int) Interval) Calibration {
+	var c Calibration
+	var n float64
+	for _, s := range sums {
+		n += s.n
+	}
+	c.N = int(math.Round(n))
 	low := 0.0
 	for k, s := range sums {
 		if s.n > 0 {
-			x := CalibrationBin{Low: low, High: edges[k], N: int(s.n), Predicted: s.p / s.n, Observed: s.y / s.n}
-			effective := s.n
-			if f.Cluster != nil {
-				r := trials[k].Ratio()
-				se, _ := r.ClusteredSE()
-				effective = EffectiveTrials(x.Observed, se, x.N, r.Clusters(), Level)
-			}
-			x.Interval = Interval{0, 1} // nothing is known of a share that one cluster makes up
-			if i, ok := Wilson(x.Observed*effective, effective, Level); ok {
-				x.Interval = i
-			}
+			x := CalibrationBin{Low: low, High: edges[k], N: int(math.Round(s.n)), Predicted: s.p / s.n, Observed: s.y / s.n, Interval: interval(k)}
 			c.Bins = append(c.Bins, x)
 			gap := math.Abs(x.Predicted - x.Observed)
-			c.ECE += s.n / float64(c.N) * gap
+			c.ECE += s.n / n * gap
 			c.MCE = math.Max(c.MCE, gap)
-			c.Squared += s.n / float64(c.N) * gap * gap
+			c.Squared += s.n / n * gap * gap
 			if x.N == 1 {
 				c.Single++
 			}
@@ -179,7 +184,24 @@ func Calibrate(f Forecasts, b Bins) (c Calibration, ok bool) {
 	}
 	c.Debiased, _ = debiased(sums)
 	c.Root = math.Sqrt(math.Max(0, c.Debiased))
-	return c, true
+	return c
+}
+
+// shareInterval is the interval of y of n independent trials; everything where there is none, for nothing is known then.
+func shareInterval(y, n float64) Interval {
+	if i, ok := Wilson(y, n, Level); ok {
+		return i
+	}
+	return Interval{0, 1}
+}
+
+// clusteredShare is the same for n trials that come in clusters; nothing is known of a share that one cluster makes up.
+func clusteredShare(trials *Clustered, n int) Interval {
+	r := trials.Ratio()
+	rate, _ := r.Value()
+	se, _ := r.ClusteredSE()
+	effective := EffectiveTrials(rate, se, n, r.Clusters(), Level)
+	return shareInterval(rate*effective, effective)
 }
 
 func indicator(b bool) float64 {

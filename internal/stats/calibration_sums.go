@@ -41,28 +41,7 @@ func (s BinSums) Calibrate() (c Calibration, ok bool) {
 	if n == 0 {
 		return Calibration{}, false
 	}
-	c.N = int(math.Round(n))
-	for k, x := range sums {
-		if x.n == 0 {
-			continue
-		}
-		b := CalibrationBin{Low: float64(k) / float64(count), High: float64(k+1) / float64(count), N: int(math.Round(x.n)), Predicted: x.p / x.n, Observed: x.y / x.n}
-		b.Interval, ok = Wilson(x.y, x.n, Level)
-		if !ok {
-			b.Interval = Interval{0, 1}
-		}
-		c.Bins = append(c.Bins, b)
-		gap := math.Abs(b.Predicted - b.Observed)
-		c.ECE += x.n / n * gap
-		c.MCE = math.Max(c.MCE, gap)
-		c.Squared += x.n / n * gap * gap
-		if b.N == 1 {
-			c.Single++
-		}
-	}
-	c.Debiased, _ = debiased(sums)
-	c.Root = math.Sqrt(math.Max(0, c.Debiased))
-	return c, true
+	return calibrationOf(sums, Bins{Count: count}.Edges(nil), func(k int) Interval { return shareInterval(sums[k].y, sums[k].n) }), true
 }
 
 // DebiasedSpread is the part of the standard error of Debiased that stays when no bin shows a gap: there its slope is 0,
@@ -89,4 +68,34 @@ func (s BinSums) DebiasedSpread() float64 {
 		return math.NaN()
 	}
 	return math.Sqrt(sum) / weight
+}
+
+// DebiasedUpper is an upper end of Debiased at 95% (two-sided) that does not rest on a spread that was seen. Where all or
+// nearly all answers of a bin came out alike, a standard error is far too small, just where a model is too sure. With
+// [l_b, u_b] the Clopper-Pearson interval of a bin's share and g_b = max(|p̄_b − l_b|, |p̄_b − u_b|) it is (Zou and Donner 2008)
+//
+//	Σ w_b θ_b + √(Σ w_b² (g_b² − θ_b)²),  θ_b = d_b² − ȳ_b(1−ȳ_b)/(n_b−1)
+//
+// over the bins that Debiased uses; for a single bin that is the square of the largest gap that its interval leaves open.
+// trials is the number of independent trials for each forecast, at most 1. NaN when there is no such bin.
+func (s BinSums) DebiasedUpper(trials float64) float64 {
+	var weight, sum, spread float64
+	for k := 0; k+2 < len(s); k += 3 {
+		n := s[k]
+		if n < 2 {
+			continue
+		}
+		p, y := s[k+1]/n, math.Min(math.Max(s[k+2]/n, 0), 1)
+		theta := (p-y)*(p-y) - y*(1-y)/(n-1)
+		i, ok := exactShare(y*n*trials, n*trials, Level)
+		if !ok {
+			return math.NaN()
+		}
+		gap := math.Max(math.Abs(p-i.Low), math.Abs(p-i.High))
+		far := n * (gap*gap - theta)
+		weight += n
+		sum += n * theta
+		spread += far * far
+	}
+	return (math.Max(0, sum) + math.Sqrt(spread)) / weight
 }

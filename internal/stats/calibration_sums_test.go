@@ -58,3 +58,55 @@ func TestBinSumsRefuse(t *testing.T) {
 		}
 	}
 }
+
+// By hand: of a single bin the upper end is the square of the farthest end of its Clopper-Pearson interval, on as many trials as there are.
+func TestDebiasedUpper(t *testing.T) {
+	s := make(BinSums, 45)
+	s[42], s[43], s[44] = 60, 60, 60 // always sure, always right
+	low, _ := ClopperPearson(60, 60, 0.95)
+	near(t, "all right", s.DebiasedUpper(1), (1-low.Low)*(1-low.Low), 1e-12)
+	half, _ := ClopperPearson(30, 30, 0.95)
+	near(t, "pairs", s.DebiasedUpper(0.5), (1-half.Low)*(1-half.Low), 1e-12)
+	s[44] = 57
+	some, _ := ClopperPearson(57, 60, 0.95)
+	near(t, "three wrong", s.DebiasedUpper(1), (1-some.Low)*(1-some.Low), 1e-12)
+	// Two bins alike: what each may be off adds up in squares.
+	two := BinSums{4, 2, 2, 4, 2, 2}
+	i, _ := ClopperPearson(2, 4, 0.95)
+	gap := 0.5 - i.Low
+	theta := -0.25 / 3
+	near(t, "two bins", two.DebiasedUpper(1), math.Sqrt2*(gap*gap-theta)/2, 1e-12)
+	if x := (BinSums{1, 0.5, 1}).DebiasedUpper(1); !math.IsNaN(x) {
+		t.Errorf("%v of a single forecast", x)
+	}
+}
+
+// The upper end is below the true error of a model that is always sure in no more runs than it may be, however rarely it errs.
+func TestDebiasedUpperCovers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	f := func(n int, p, rate float64) {
+		t.Helper()
+		const runs = 4000
+		below := 0
+		for range runs {
+			hits := 0
+			for range n {
+				if rng.Float64() < rate {
+					hits++
+				}
+			}
+			if s := (BinSums{float64(n), p * float64(n), float64(hits)}); math.Sqrt(s.DebiasedUpper(1)) < math.Abs(p-rate) {
+				below++
+			}
+		}
+		if c := float64(below) / runs; c > 0.032 { // nominal 0.025
+			t.Errorf("%d forecasts of %v at a rate of %v: below the truth in %.3f", n, p, rate, c)
+		}
+	}
+	for _, n := range []int{30, 60, 100, 400} {
+		for _, rate := range []float64{0.9, 0.95, 0.97, 0.99} {
+			f(n, 1, rate)
+			f(n, 0.95, rate)
+		}
+	}
+}

@@ -48,16 +48,21 @@ func WilsonTrials(p, bar, level float64) float64 {
 // and Pearson 1934), by quantiles of the Beta distribution. It covers at least as often as level
 // says, usually more often. ok is false when there were no trials or k is not within [0, n].
 func ClopperPearson(k, n int, level float64) (i Interval, ok bool) {
-	if n <= 0 || k < 0 || k > n {
+	return exactShare(float64(k), float64(n), level)
+}
+
+// exactShare is ClopperPearson for numbers of trials that need not be whole, such as effective ones.
+func exactShare(k, n, level float64) (i Interval, ok bool) {
+	if !(n > 0) || !(k >= 0) || k > n {
 		return Interval{}, false
 	}
 	tail := (1 - level) / 2
 	i = Interval{0, 1}
 	if k > 0 {
-		i.Low = distuv.Beta{Alpha: float64(k), Beta: float64(n - k + 1)}.Quantile(tail)
+		i.Low = distuv.Beta{Alpha: k, Beta: n - k + 1}.Quantile(tail)
 	}
 	if k < n {
-		i.High = distuv.Beta{Alpha: float64(k + 1), Beta: float64(n - k)}.Quantile(1 - tail)
+		i.High = distuv.Beta{Alpha: k + 1, Beta: n - k}.Quantile(1 - tail)
 	}
 	return i, true
 }

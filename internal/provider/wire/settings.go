@@ -23,6 +23,8 @@ type Env struct {
 	Lookup func(string) (string, bool)
 	// Prices is the price table; nil prices nothing.
 	Prices *provider.Prices
+	// Unasked says that nothing will be asked, so that an API key need not be there.
+	Unasked bool
 }
 
 // Get returns the first variable that is set and not empty, with its name.
@@ -110,7 +112,7 @@ func (s *Settings) APIKey(c Credential, env Env) (key, warning string) {
 	} else if variable == "" {
 		warning = fmt.Sprintf("%s: the suite holds an API key; name an environment variable with apiKeyEnvar instead", s.Spec.Config.At(literal))
 	}
-	if key == "" && required {
+	if key == "" && required && !env.Unasked {
 		at := s.Spec.Pos
 		if variable != "" {
 			at = s.Spec.Config.At(varKey)

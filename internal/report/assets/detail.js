@@ -170,7 +170,7 @@ async function show(row) {
   const r = rows[row];
   document.getElementById("sample-badge").replaceChildren(badge(...VERDICTS[r[F.verdict]]));
   document.getElementById("sample-name").textContent = nameOf(row);
-  document.getElementById("sample-about").textContent = (combos.length > 1 ? combos[r[F.combo]] : "") + (r[F.critical] ? " critical" : "");
+  document.getElementById("sample-about").textContent = (combos.length > 1 ? combos[r[F.combo]] : "") + (r[F.critical] > 0 ? " critical" : r[F.critical] < 0 ? " in quarantine" : "");
   const body = document.getElementById("sample-body");
   if (!dialog.open) {
     body.replaceChildren();

@@ -145,7 +145,7 @@ function fillLine(e, place, h) {
   const m = el("span", "mark v-" + verdict, mark);
   m.setAttribute("aria-label", verdict);
   const name = el("span", "case", nameOf(row));
-  if (r[F.critical]) name.append(" ", el("span", "flag", "critical"));
+  if (r[F.critical]) name.append(" ", el("span", "flag", r[F.critical] > 0 ? "critical" : "in quarantine"));
   if (combos.length > 1) name.append(el("small", "", combos[r[F.combo]]));
   const why = el("span", "why", r[F.why]);
   why.dir = "auto";

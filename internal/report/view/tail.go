@@ -27,27 +27,33 @@ const (
 	maxErrors = 100 // kinds of errors shown
 )
 
-// tail follows a journal as it grows and counts its samples. It keeps two bytes for each
-// sample, for a sample may be written again when it had no answer before. It is not safe for
-// concurrent use.
+// tail follows the journals of a run as they grow and counts their samples: the first, and one for each
+// further round of repeats that the gate asked for. It is not safe for concurrent use.
 type tail struct {
-	file   os.FileInfo // of the journal that was read, to notice another one in its place
-	offset int64
-	header header
-	seen   []uint8 // by index: 1 + verdict
-	at     []uint8 // by index: place in combos
+	rounds []*round
 
 	all     report.Tally
 	combos  []comboTally
-	reasons map[int]string // of samples in error, by index
 	errors  map[string]int
 	recent  []happening // the latest first
 	tokens  int64
 	cost    float64
 	priced  bool
-	sitting int
 	changed time.Time
 	pace    []moment
+}
+
+// round is what is kept of one journal: two bytes for each sample, for a sample may be written again when it had no
+// answer before.
+type round struct {
+	name    string
+	file    os.FileInfo // of the journal that was read, to notice another one in its place
+	offset  int64
+	header  header
+	seen    []uint8        // by index: 1 + verdict
+	at      []uint8        // by index: place in combos
+	reasons map[int]string // of samples in error, by index
+	sitting int
 }
 
 // header is what is used of the journal's first line.
@@ -56,6 +62,8 @@ type header struct {
 	ID      string    `json:"id"`
 	Total   int       `json:"total"`
 	Started time.Time `json:"started"`
+	// Looks are the gate's decisions before this round.
+	Looks []record.Look `json:"looks"`
 }
 
 type comboTally struct {
@@ -98,12 +106,48 @@ type moment struct {
 // errNoJournal says that there is nothing to read yet, or no more.
 var errNoJournal = errors.New("there is no journal")
 
-// read takes in what was added since the last call. A journal that was replaced is read anew.
+// errReplaced says that another journal is where one was that has been read.
+var errReplaced = errors.New("the journal was replaced")
+
+// read takes in what was added to the journals since the last call. When one was replaced, all are read anew.
 func (t *tail) read(root *os.Root, now time.Time) error {
-	f, err := root.Open(journalFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return errNoJournal
+	err := t.readRounds(root)
+	if errors.Is(err, errReplaced) {
+		*t = tail{}
+		err = t.readRounds(root)
 	}
+	if err != nil {
+		return err
+	}
+	t.keepPace(now)
+	return nil
+}
+
+func (t *tail) readRounds(root *os.Root) error {
+	t.changed = time.Time{}
+	for i := range maxRounds {
+		r := &round{name: roundFile(i + 1)}
+		if i < len(t.rounds) {
+			r = t.rounds[i]
+		}
+		err := t.readRound(root, r)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && i == 0:
+			return errNoJournal
+		case errors.Is(err, fs.ErrNotExist) && i < len(t.rounds):
+			return errReplaced
+		case errors.Is(err, fs.ErrNotExist), err == nil && r.offset == 0: // not there, or its header is not
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// readRound takes in what was added to one journal.
+func (t *tail) readRound(root *os.Root, in *round) error {
+	f, err := root.Open(in.name)
 	if err != nil {
 		return err
 	}
@@ -112,29 +156,32 @@ func (t *tail) read(root *os.Root, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if t.file != nil && (!os.SameFile(t.file, info) || info.Size() < t.offset) {
-		*t = tail{}
+	if in.file != nil && (!os.SameFile(in.file, info) || info.Size() < in.offset) {
+		return errReplaced
 	}
-	t.file, t.changed = info, info.ModTime()
-	if _, err := f.Seek(t.offset, io.SeekStart); err != nil {
+	in.file = info
+	if info.ModTime().After(t.changed) {
+		t.changed = info.ModTime()
+	}
+	if _, err := f.Seek(in.offset, io.SeekStart); err != nil {
 		return err
 	}
 	r := bufio.NewReaderSize(f, 1<<18)
 	for {
 		line, err := readLine(r)
 		if errors.Is(err, io.EOF) {
-			break
+			return nil
 		}
-		if err == nil {
-			err = t.line(line)
+		if err == nil && in.offset == 0 {
+			err = t.head(in, line)
+		} else if err == nil {
+			err = t.line(in, line)
 		}
 		if err != nil {
-			return fmt.Errorf("journal at byte %d: %w", t.offset, err)
+			return fmt.Errorf("%s at byte %d: %w", in.name, in.offset, err)
 		}
-		t.offset += int64(len(line))
+		in.offset += int64(len(line))
 	}
-	t.keepPace(now)
-	return nil
 }
 
 // readLine returns a whole line, or io.EOF when only part of one is there.
@@ -157,58 +204,76 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-func (t *tail) line(line []byte) error {
-	if t.offset == 0 {
-		if err := json.Unmarshal(line, &t.header); err != nil || t.header.Journal != 1 {
-			return errors.New("not a journal of this version of telltale")
-		}
-		if t.header.Total < 0 || t.header.Total > maxTotal {
-			return fmt.Errorf("%d planned samples are more than %d", t.header.Total, maxTotal)
-		}
-		t.reasons, t.errors = map[int]string{}, map[string]int{}
-		return nil
+// head reads a journal's first line.
+func (t *tail) head(in *round, line []byte) error {
+	if err := json.Unmarshal(line, &in.header); err != nil || in.header.Journal != 1 {
+		return errors.New("not a journal of this version of telltale")
 	}
+	if in.header.Total < 0 || in.header.Total > maxTotal-t.total() {
+		return fmt.Errorf("%d planned samples are more than %d", in.header.Total, maxTotal)
+	}
+	if len(t.rounds) > 0 && in.header.ID != t.rounds[0].header.ID {
+		return errors.New("it is the journal of another run")
+	}
+	in.reasons = map[int]string{}
+	if t.errors == nil {
+		t.errors = map[string]int{}
+	}
+	t.rounds = append(t.rounds, in)
+	return nil
+}
+
+// total is the number of samples planned in all rounds so far.
+func (t *tail) total() int {
+	n := 0
+	for _, r := range t.rounds {
+		n += r.header.Total
+	}
+	return n
+}
+
+func (t *tail) line(in *round, line []byte) error {
 	if line[0] == '#' {
 		if bytes.Contains(line, []byte(`"seconds"`)) { // the end of a sitting; else its beginning
-			t.sitting++
+			in.sitting++
 		}
 		return nil
 	}
 	place, body, ok := bytes.Cut(line, []byte("\t"))
 	place, _, _ = bytes.Cut(place, []byte("=")) // compared with the other answers to its case
 	i, err := strconv.Atoi(string(place))
-	if !ok || err != nil || i < 0 || i >= t.header.Total {
+	if !ok || err != nil || i < 0 || i >= in.header.Total {
 		return errors.New("a line that is not an index, a tab and a sample")
 	}
 	var s record.Sample
 	if err := json.Unmarshal(body, &s); err != nil {
 		return fmt.Errorf("sample %d: %w", i, err)
 	}
-	t.add(i, &s)
+	t.add(in, i, &s)
 	return nil
 }
 
-func (t *tail) add(i int, s *record.Sample) {
+func (t *tail) add(in *round, i int, s *record.Sample) {
 	combo := t.combo(s.Provider, s.Prompt)
-	if missing := i + 1 - len(t.seen); missing > 0 {
-		t.seen, t.at = append(t.seen, make([]uint8, missing)...), append(t.at, make([]uint8, missing)...)
+	if missing := i + 1 - len(in.seen); missing > 0 {
+		in.seen, in.at = append(in.seen, make([]uint8, missing)...), append(in.at, make([]uint8, missing)...)
 	}
-	if t.seen[i] > 0 {
-		was := verdict.Verdict(t.seen[i] - 1)
+	if in.seen[i] > 0 {
+		was := verdict.Verdict(in.seen[i] - 1)
 		t.all.Sub(was)
-		t.combos[t.at[i]].Sub(was)
-		if why, ok := t.reasons[i]; ok {
+		t.combos[in.at[i]].Sub(was)
+		if why, ok := in.reasons[i]; ok {
 			t.errors[why]--
-			delete(t.reasons, i)
+			delete(in.reasons, i)
 		}
 	}
 	v := s.Verdict
-	t.seen[i], t.at[i] = 1+uint8(v), uint8(combo)
+	in.seen[i], in.at[i] = 1+uint8(v), uint8(combo)
 	t.all.Add(v)
 	t.combos[combo].Add(v)
 	if v == verdict.Error {
 		why := metric.Reason(s.Error)
-		t.reasons[i] = why
+		in.reasons[i] = why
 		t.errors[why]++
 	}
 	if !s.Cached {

@@ -50,6 +50,17 @@ const (
 	journalFile = "journal.jsonl"
 )
 
+// maxRounds bounds the journals of a run; the runner writes no more.
+const maxRounds = 8
+
+// roundFile is the journal of a round of answers, from 1.
+func roundFile(n int) string {
+	if n == 1 {
+		return journalFile
+	}
+	return fmt.Sprintf("journal.%d.jsonl", n)
+}
+
 // Options says what to serve.
 type Options struct {
 	// Dir is the directory of a run, or of several runs.
@@ -188,11 +199,10 @@ const late = 5 * time.Second
 
 func stateOf(root *os.Root) state {
 	run, runErr := root.Stat(report.JSONFile)
-	journal, journalErr := root.Stat(journalFile)
+	journal, open := journalWritten(root)
 	done := runErr == nil && run.Mode().IsRegular()
-	open := journalErr == nil && journal.Mode().IsRegular()
 	switch {
-	case done && open && journal.ModTime().After(run.ModTime().Add(late)):
+	case done && open && journal.After(run.ModTime().Add(late)):
 		return running
 	case done:
 		return finished
@@ -200,6 +210,20 @@ func stateOf(root *os.Root) state {
 		return running
 	}
 	return nothing
+}
+
+// journalWritten is when any of a run's journals was last written to; ok is false without the first one.
+func journalWritten(root *os.Root) (last time.Time, ok bool) {
+	for n := 1; n <= maxRounds; n++ {
+		info, err := root.Stat(roundFile(n))
+		if err != nil || !info.Mode().IsRegular() {
+			return last, n > 1
+		}
+		if info.ModTime().After(last) {
+			last = info.ModTime()
+		}
+	}
+	return last, true
 }
 
 // home shows the run in the directory, or the runs below it.
@@ -340,11 +364,9 @@ func (s *Server) runs() (runs []listed, more int, err error) {
 			continue
 		}
 		state, changed := stateOf(a.root), time.Time{}
-		name := journalFile
-		if state == finished {
-			name = report.JSONFile
-		}
-		if info, err := a.root.Stat(name); err == nil {
+		if state != finished {
+			changed, _ = journalWritten(a.root)
+		} else if info, err := a.root.Stat(report.JSONFile); err == nil {
 			changed = info.ModTime()
 		}
 		_ = a.root.Close()

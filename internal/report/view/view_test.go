@@ -465,3 +465,147 @@ func TestListOfRuns(t *testing.T) {
 		t.Errorf("an empty directory: %s", body)
 	}
 }
+
+// The rounds of answers that a gate draws are one run: their journals are counted together, as the runner writes them.
+func TestTailFollowsAllRounds(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var tl tail
+	look := func(want report.Tally, total, resumed int) news {
+		t.Helper()
+		if err := tl.read(root, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		n := tl.news(time.Now())
+		if n.Counts != want || n.Total != total || n.Done != want.Total() || n.Resumed != resumed {
+			t.Errorf("%+v, %d planned, resumed %d; want %+v, %d, %d", n.Counts, n.Total, n.Resumed, want, total, resumed)
+		}
+		return n
+	}
+	create := func(name string, h runner.Header) *runner.Journal {
+		t.Helper()
+		j, err := runner.CreateJournal(filepath.Join(dir, name), h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	end := func(j *runner.Journal) {
+		t.Helper()
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add := func(j *runner.Journal, i int, v verdict.Verdict) {
+		t.Helper()
+		if err := j.Append(i, sample(i, v)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := runner.Header{ID: "x", Total: 4, Started: time.Date(2026, 3, 2, 9, 30, 0, 0, time.UTC)}
+	first := create("journal.jsonl", h)
+	for i := range 4 {
+		add(first, i, verdict.Pass)
+	}
+	if n := look(report.Tally{Passed: 4}, 4, 0); n.Round != "" {
+		t.Errorf("the first round says %q", n.Round)
+	}
+	// The header of the next journal may be written in part.
+	write(t, filepath.Join(dir, "journal.2.jsonl"), `{"telltale_jour`)
+	look(report.Tally{Passed: 4}, 4, 0)
+	if err := os.Remove(filepath.Join(dir, "journal.2.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	h.Total, h.Looks = 8, []record.Look{{Repeats: 2, Margins: []record.LookMargin{{Metric: "pass_rate", Diff: new(-0.01), Bound: new(-0.04), Outcome: "underpowered"}}}}
+	second := create("journal.2.jsonl", h)
+	n := look(report.Tally{Passed: 4}, 12, 0)
+	if want := "Round 2: the gate draws more answers to each case. After 2 answers to each case: undecided (pass_rate -0.0100, at worst -0.0400, underpowered)."; n.Round != want {
+		t.Errorf("the round says %q, want %q", n.Round, want)
+	}
+	for i := range 3 {
+		add(second, i, verdict.Error)
+	}
+	look(report.Tally{Passed: 4, Errored: 3}, 12, 0)
+	end(first)
+	end(second)
+	look(report.Tally{Passed: 4, Errored: 3}, 12, 1)
+	// Resumed in the second round: only its journal is written to, and the same index in the first is another sample.
+	if second, err = runner.OpenJournal(filepath.Join(dir, "journal.2.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	add(second, 1, verdict.Pass)
+	add(second, 7, verdict.Fail)
+	n = look(report.Tally{Passed: 5, Failed: 1, Errored: 2}, 12, 1)
+	if len(n.Errors) != 1 || n.Errors[0].N != 2 {
+		t.Errorf("errors %+v", n.Errors)
+	}
+	end(second)
+	// A later round that is gone, or of another run.
+	other := h
+	other.ID = "y"
+	if err := os.Remove(filepath.Join(dir, "journal.2.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	look(report.Tally{Passed: 4}, 4, 1)
+	end(create("journal.2.jsonl", other))
+	if err := tl.read(root, time.Now()); err == nil || !strings.Contains(err.Error(), "journal.2.jsonl at byte 0: it is the journal of another run") {
+		t.Errorf("another run's round: %v", err)
+	}
+	if n := tl.news(time.Now()); n.Done != 4 {
+		t.Errorf("after it: %+v", n)
+	}
+}
+
+// A line that cannot be read stays what it is: the samples before it are counted once, however often one looks.
+func TestTailDoesNotCountTwice(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, journalFile), `{"telltale_journal":1,"total":2}`+"\n0\t{\"verdict\":\"pass\"}\nbad\n")
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	var tl tail
+	for range 3 {
+		if err := tl.read(root, time.Now()); err == nil {
+			t.Error("a bad line was read")
+		}
+		if n := tl.news(time.Now()); n.Done != 1 || n.Total != 2 {
+			t.Errorf("%+v", n)
+		}
+	}
+}
+
+// A run that is resumed in a later round is under way, though its first journal is older than run.json.
+func TestResumedInALaterRound(t *testing.T) {
+	dir := t.TempDir()
+	head := `{"telltale_journal":1,"total":2}` + "\n"
+	for _, name := range []string{report.JSONFile, "journal.jsonl", "journal.2.jsonl"} {
+		text := head
+		if name == report.JSONFile {
+			text = runJSON
+		}
+		write(t, filepath.Join(dir, name), text)
+	}
+	at := func(name string, ago time.Duration) {
+		when := time.Now().Add(-ago)
+		if err := os.Chtimes(filepath.Join(dir, name), when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := serve(t, dir)
+	at("journal.jsonl", time.Hour)
+	at(report.JSONFile, time.Hour)
+	at("journal.2.jsonl", time.Hour)
+	if got := stateOf(s.root); got != finished {
+		t.Errorf("stopped: %d", got)
+	}
+	at("journal.2.jsonl", time.Minute)
+	if got := stateOf(s.root); got != running {
+		t.Errorf("resumed: %d", got)
+	}
+}

@@ -31,6 +31,7 @@ type news struct {
 	Tokens  string       `json:"tokens"`
 	Cost    string       `json:"cost"`
 	Resumed int          `json:"resumed"`
+	Round   string       `json:"round"` // why there are further rounds of answers
 	Trouble string       `json:"trouble"`
 }
 
@@ -50,10 +51,15 @@ const quietAfter = 20 * time.Second
 
 // news formats the tail's state.
 func (t *tail) news(now time.Time) news {
-	n := news{Total: t.header.Total, Done: t.all.Total(), Counts: t.all, Rate: t.all.Rate(), Recent: slices.Clone(t.recent), Resumed: t.sitting, Tokens: report.Count(int(t.tokens))}
-	if !t.header.Started.IsZero() {
-		n.Started = t.header.Started.UTC().Format("2006-01-02 15:04:05 UTC")
+	n := news{Total: t.total(), Done: t.all.Total(), Counts: t.all, Rate: t.all.Rate(), Recent: slices.Clone(t.recent), Tokens: report.Count(int(t.tokens))}
+	for _, r := range t.rounds {
+		// A sitting may have gone on with several rounds.
+		n.Resumed = max(n.Resumed, r.sitting)
 	}
+	if len(t.rounds) > 0 && !t.rounds[0].header.Started.IsZero() {
+		n.Started = t.rounds[0].header.Started.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	n.Round = t.roundNews()
 	if t.priced {
 		n.Cost = report.Dollars(t.cost)
 	}
@@ -81,6 +87,19 @@ func (t *tail) news(now time.Time) news {
 	slices.SortFunc(n.Errors, func(a, b errorNews) int { return cmp.Or(b.N-a.N, cmp.Compare(a.Reason, b.Reason)) })
 	n.Errors = n.Errors[:min(len(n.Errors), maxErrors)]
 	return n
+}
+
+// roundNews says why more answers are being drawn; "" in the first round.
+func (t *tail) roundNews() string {
+	if len(t.rounds) < 2 {
+		return ""
+	}
+	last := t.rounds[len(t.rounds)-1]
+	s := "Round " + strconv.Itoa(len(t.rounds)) + ": the gate draws more answers to each case."
+	if looks := last.header.Looks; len(looks) > 0 {
+		s += " " + report.LookLine(&looks[len(looks)-1])
+	}
+	return s
 }
 
 // watcher follows one run for all who look at it. It reads when one of them asks, at most once in a

@@ -38,6 +38,7 @@
     $("cost").textContent = s.cost || "unknown";
     $("resumed").textContent = s.resumed > 0 ? "resumed " + s.resumed + " times" : "";
     for (const key of ["Passed", "Failed", "Errored", "Undecided"]) $("n-" + key).textContent = number(s.counts[key]);
+    said("round", s.round || "");
     said("quiet", s.quiet ? "Nothing was written for " + s.quiet + ". If the process has ended, telltale run --resume goes on with the run." : "");
     said("trouble", s.trouble || "");
     const combos = s.combos || [], errors = s.errors || [], recent = s.recent || [];
