@@ -12,9 +12,12 @@ FUZZTIME ?= 20s
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
+# DuckDB needs cgo; CGO_ENABLED=0 make build leaves it out: see docs/adr/0008-cgo-for-duckdb.md.
+CGO_ENABLED ?= 1
+
 .PHONY: build
 build: ## build bin/telltale
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/telltale ./cmd/telltale
+	CGO_ENABLED=$(CGO_ENABLED) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/telltale ./cmd/telltale
 
 .PHONY: demo
 demo: build ## build, and run the main job on what is in the repository
@@ -54,6 +57,29 @@ conformance-promptfoo: bench/node_modules ## run promptfoo's and our own verdict
 conformance-lmeval: build ## run lm-evaluation-harness and telltale on the same tasks against the same server
 	./bench/conformance/lmeval/run.sh bin/telltale
 
+bench/conformance/clients/node_modules: bench/conformance/clients/package-lock.json
+	cd bench/conformance/clients && npm ci --no-audit --no-fund --loglevel=error && touch node_modules
+
+.PHONY: conformance
+conformance: build bench/conformance/clients/node_modules ## try the gateway and the OTLP endpoint with real clients from npm
+	$(GO) run ./bench/conformance/clients -telltale bin/telltale
+
+.PHONY: bench-gateway
+bench-gateway: build bench/node_modules ## measure the gateway beside nginx and Portkey
+	$(GO) run ./bench/gateway -telltale bin/telltale -tools bench -doc docs/benchmarks.md -enforce
+
+.PHONY: bench-ingest
+bench-ingest: build ## measure how many exchanges a second are taken in and stored
+	$(GO) run ./bench/ingest -telltale bin/telltale -doc docs/benchmarks.md -enforce
+
+.PHONY: bench-store
+bench-store: ## measure the embedded store with ten million exchanges in it
+	$(GO) run ./bench/store -enforce
+
+.PHONY: bench-faults
+bench-faults: build ## break what is behind the gateway under load, and count what users notice and what is lost
+	$(GO) run ./bench/faults -telltale bin/telltale -doc docs/benchmarks.md -enforce
+
 .PHONY: bench-gate
 bench-gate: ## measure how often the regression gate is wrong, by simulation
 	$(GO) run ./bench/gate -doc docs/benchmarks.md -enforce
@@ -67,7 +93,7 @@ bench: build bench/node_modules ## measure against promptfoo, and the paths ever
 
 .PHONY: generate
 generate: ## rewrite what is made from the code: schema, docs, golden files
-	$(GO) test ./internal/scorer ./internal/report ./internal/dataset ./cmd/telltale -run 'Golden|Doc|Schema' -update
+	$(GO) test ./internal/scorer ./internal/report ./internal/dataset ./internal/api ./cmd/telltale -run 'Golden|Doc|Schema' -update
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME

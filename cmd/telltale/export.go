@@ -49,10 +49,7 @@ func oneRun(cmd *cobra.Command, args []string) error {
 func toFile(cmd *cobra.Command, path string, write func(io.Writer) error) error {
 	if path == "" {
 		w := bufio.NewWriter(cmd.OutOrStdout())
-		if err := errors.Join(write(w), w.Flush()); err != nil {
-			return &app.CouldNotRun{Err: err}
-		}
-		return nil
+		return notWritten(errors.Join(write(w), w.Flush()))
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
@@ -68,9 +65,19 @@ func toFile(cmd *cobra.Command, path string, write func(io.Writer) error) error 
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return &app.CouldNotRun{Err: errors.Join(err, os.Remove(f.Name()))}
+		return notWritten(errors.Join(err, os.Remove(f.Name())))
 	}
 	return nil
+}
+
+// notWritten says that something could not be written, unless it was a mistake of the user's.
+func notWritten(err error) error {
+	_, one := errors.AsType[*config.Error](err)
+	_, several := errors.AsType[config.Errors](err)
+	if err == nil || one || several {
+		return err
+	}
+	return &app.CouldNotRun{Err: err}
 }
 
 func newExportMLflowCmd() *cobra.Command {

@@ -30,6 +30,10 @@ uncertainty, whether the system is still good.
   telltale audit scorers SUITE        list the assertions that cannot fail
   telltale view                       show runs in a browser, those under way too
   telltale export mlflow DIR          write a run's results for another tool
+  telltale serve                      run the gateway and keep what it sees
+  telltale exchanges list             find what a server has seen; show, tail, export, import
+  telltale stats ROUTE                requests, errors, latencies, tokens and cost of a route
+  telltale replay ID                  send an exchange's request again and show what differs
   telltale sim                        serve a simulated model for trying things out
 
 ` + exitHelp,
@@ -50,7 +54,8 @@ uncertainty, whether the system is still good.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
-	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newFlakyCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newVersionCmd())
+	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newFlakyCmd(s),
+		newServeCmd(), newExchangesCmd(), newStatsCmd(), newReplayCmd(), newForgetCmd(), newKeysCmd(), newPrivacyCmd(), newVersionCmd())
 	return root
 }
 

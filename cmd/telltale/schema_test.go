@@ -18,26 +18,74 @@ import (
 	"github.com/telltale-llm/telltale/internal/config"
 )
 
-const schemaFile = "../../docs/suite.schema.json"
-
-// The published schema is made from the types that parse suites.
+// The published schemas are made from the types that parse the files.
 func TestSchemaGolden(t *testing.T) {
-	want, err := config.SuiteSchema(app.AssertionKinds())
+	f := func(file string, of func(map[string]string) ([]byte, error)) {
+		t.Helper()
+		want, err := of(app.AssertionKinds())
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("../../docs", file)
+		if *update {
+			if err := os.WriteFile(path, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatalf("%v; run make generate", err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("docs/%s is not what the types say; run make generate", file)
+		}
+	}
+	f("suite.schema.json", config.SuiteSchema)
+	f("server.schema.json", config.ServerSchema)
+}
+
+// What telltale serve init writes, and what the docs show, is what the schema takes.
+func TestServerSchemaTakesConfigurations(t *testing.T) {
+	b, err := config.ServerSchema(app.AssertionKinds())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *update {
-		if err := os.WriteFile(schemaFile, want, 0o644); err != nil {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("server.schema.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("server.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(text string, ok bool) {
+		t.Helper()
+		var v any
+		if err := yaml.Unmarshal([]byte(text), &v); err != nil {
 			t.Fatal(err)
 		}
+		j, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(j))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(instance); (err == nil) != ok {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
-	got, err := os.ReadFile(schemaFile)
-	if err != nil {
-		t.Fatalf("%v; run make generate", err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("docs/suite.schema.json is not what the types say; run make generate")
-	}
+	f(serverTemplate, true)
+	f("routes: [{name: a, models: gpt-*, caps: {max_tokens: 5}, set: {temperature: 0, stop: null}, max_body: 1MiB, upstreams: [{url: 'http://x', weight: 1, cooldown: 5s}]}]", true)
+	f("scorers: [{assert: {type: toxicity}, share: 0.5}]\nretention: {content: 7d, exchanges: 0}\nbus: {max_bytes: 10GB}\nprivacy: {mode: mask, kinds: {email: keep}}", true)
+	f("routes: [{name: a, upstream: []}]", false)
+	f("capture: {content: 2}", false)
+	f("nosuch: 1", false)
 }
 
 func suiteSchema(t *testing.T) *jsonschema.Schema {

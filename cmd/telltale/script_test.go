@@ -41,6 +41,7 @@ func TestMain(m *testing.M) {
 //	long FILE N                       writes a JSONL file of one row whose x has N letters
 //	raw FILE TEXT                     writes a file with bytes written as \xff
 //	check, xml, same, answers, alike, contained: see results_test.go
+//	listening, sends, says, first: see serve_script_test.go
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -56,6 +57,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "refuses": refuses, "await": await, "long": long, "raw": raw,
 			"check": checkJSON, "xml": checkXML, "same": same, "answers": answers, "alike": alike, "contained": contained,
+			"listening": listening, "sends": sends, "says": says, "first": first,
 		},
 		Condition: func(name string) (bool, error) {
 			if name == "root" {

@@ -191,3 +191,33 @@ func (l *lines) note(text string) {
 }
 
 func (l *lines) finish() {}
+
+// byteBar shows how much of a file has been read; nothing where there is no terminal.
+type byteBar struct {
+	w   io.Writer
+	on  bool
+	of  string
+	bar *progressbar.ProgressBar
+}
+
+func newByteBar(w io.Writer, of string) *byteBar {
+	_, ok := terminalWidth(w)
+	return &byteBar{w: w, of: of, on: ok && os.Getenv("CI") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+func (b *byteBar) set(done, total int64) {
+	if !b.on {
+		return
+	}
+	if b.bar == nil {
+		b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(b.w), progressbar.OptionShowBytes(true), progressbar.OptionSetDescription(b.of),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
+	}
+	_ = b.bar.Set64(done)
+}
+
+func (b *byteBar) done() {
+	if b.bar != nil {
+		_ = b.bar.Clear()
+	}
+}

@@ -15,15 +15,15 @@ import (
 	"github.com/telltale-llm/telltale/internal/runner"
 )
 
-// api is a small server of OpenAI's API, each of whose endpoints fails once before it works.
-type api struct {
+// fakeAPI is a small server of OpenAI's API, each of whose endpoints fails once before it works.
+type fakeAPI struct {
 	*httptest.Server
 	calls  atomic.Int32
 	broken atomic.Bool // has failed already
 }
 
-func newAPI(t *testing.T) *api {
-	a := &api{}
+func newAPI(t *testing.T) *fakeAPI {
+	a := &fakeAPI{}
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.calls.Add(1)
 		if !a.broken.Swap(true) {
@@ -53,7 +53,7 @@ func newAPI(t *testing.T) *api {
 	return a
 }
 
-func (a *api) ref(id string) map[string]any {
+func (a *fakeAPI) ref(id string) map[string]any {
 	return map[string]any{"id": id, "config": map[string]any{"base_url": a.URL + "/v1", "cost": 0.001}}
 }
 

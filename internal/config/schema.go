@@ -29,6 +29,22 @@ func SuiteSchema(assertions map[string]string) ([]byte, error) {
 	}
 	s.PatternProperties = map[string]*jsonschema.Schema{"^x-": jsonschema.TrueSchema}
 	s.AllOf = []*jsonschema.Schema{either("providers", "targets"), either("tests", "scenarios")}
+	return m.encode(s)
+}
+
+// ServerSchema returns the JSON Schema of a server's configuration; as SuiteSchema.
+func ServerSchema(assertions map[string]string) ([]byte, error) {
+	m := &schemaMaker{assertions: assertions, defs: jsonschema.Definitions{}}
+	s := m.object(reflect.TypeFor[wireServer]())
+	s.Version = jsonschema.Version
+	s.ID = "https://telltale-llm.github.io/telltale/server.schema.json"
+	s.Title = "telltale server"
+	s.Description = "What telltale serve does: routes, capture, privacy, access, retention, scorers."
+	return m.encode(s)
+}
+
+// encode writes the schema with its definitions for a reader.
+func (m *schemaMaker) encode(s *jsonschema.Schema) ([]byte, error) {
 	s.Definitions = m.defs
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -197,8 +213,44 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 		return m.object(t)
 	case reflect.TypeFor[wireLink]():
 		return anyOf(m.text(), m.object(t))
+	case reflect.TypeFor[size]():
+		return anyOf(&jsonschema.Schema{Type: "integer", ExclusiveMinimum: "0"}, &jsonschema.Schema{Type: "string"})
+	case reflect.TypeFor[map[string]any]():
+		return mappingOf(nil)
+	}
+	if t.Kind() == reflect.Struct && strings.HasPrefix(t.Name(), "wire") && serverPart(t) {
+		return m.object(t)
 	}
 	return nil
+}
+
+// serverPart says whether a type is a part of a server's configuration, which are reflected one by one so that each
+// gets what tags cannot say.
+func serverPart(t reflect.Type) bool {
+	if t == reflect.TypeFor[wireServer]() {
+		return true
+	}
+	seen := map[reflect.Type]bool{}
+	var within func(reflect.Type) bool
+	within = func(at reflect.Type) bool {
+		for at.Kind() == reflect.Pointer || at.Kind() == reflect.Slice || at.Kind() == reflect.Map {
+			at = at.Elem()
+		}
+		if at == t {
+			return true
+		}
+		if at.Kind() != reflect.Struct || seen[at] {
+			return false
+		}
+		seen[at] = true
+		for i := range at.NumField() {
+			if jsonKey(at.Field(i)) != "" && within(at.Field(i).Type) {
+				return true
+			}
+		}
+		return false
+	}
+	return within(reflect.TypeFor[wireServer]())
 }
 
 // assertion is one with a type, or a reference to one of the suite.

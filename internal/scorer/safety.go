@@ -21,7 +21,7 @@ func safetyKinds() []Kind {
 			Caution: "the built-in model knows abusive English words, not meaning: see docs/safety.md for what it misses"},
 		{Name: "moderation", Version: "1", Value: Optional, Build: withoutConfig(buildModeration),
 			Summary: "a moderation service flags the output for none of the categories in the value, or for none at all"},
-		{Name: "pii", Version: "1", Convention: leak.NumbersVersion, Build: buildPII,
+		{Name: "pii", Version: "2", Convention: leak.NumbersVersion, Build: buildPII,
 			Summary: "the output holds no personal data that has a form: e-mail, phone, card, IBAN, IP address, national identity number",
 			Caution: "names, postal addresses and other personal data without a form are not found"},
 		{Name: "secrets", Version: "1", Convention: leak.RulesVersion, Build: buildSecrets,

@@ -70,15 +70,18 @@ var ibanLengths = map[string]int{
 	"UA": 29, "VA": 22, "VG": 24, "XK": 20, "YE": 30,
 }
 
-// iban returns where the IBAN that begins at text[i] ends, or 0. Its characters may be parted by
-// single spaces or dashes, as on paper.
-func iban(text string, i int) int {
+// ibanWords say that an account's number is near.
+var ibanWords = []string{"iban", "account", "konto", "compte", "cuenta", "conto", "conta", "rekening", "rachunek"}
+
+// iban returns where what has the form of an IBAN and begins at text[i] ends, or 0, and whether its
+// check digits are right. Its characters may be parted by single spaces or dashes, as on paper.
+func iban(text string, i int) (end int, right bool) {
 	if i+4 > len(text) || !isLetter(text[i]) || !isLetter(text[i+1]) || !isDigit(text[i+2]) && text[i+2] != ' ' && text[i+2] != '-' {
-		return 0
+		return 0, false
 	}
 	want := ibanLengths[strings.ToUpper(text[i:i+2])]
 	if want == 0 {
-		return 0
+		return 0, false
 	}
 	var b [34]byte
 	n, j := 0, i
@@ -88,16 +91,13 @@ func iban(text string, i int) int {
 			continue
 		}
 		if !isDigit(c) && (!isLetter(c) || n == 2 || n == 3) {
-			return 0
+			return 0, false
 		}
 		b[n] = c
 		n++
 	}
 	if n < want || j < len(text) && inWord(text[j]) {
-		return 0
+		return 0, false
 	}
-	if mod97(string(b[4:n])+string(b[:4])) != 1 {
-		return 0
-	}
-	return j
+	return j, mod97(string(b[4:n])+string(b[:4])) == 1
 }

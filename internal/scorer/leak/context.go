@@ -1,6 +1,9 @@
 package leak
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // contextBefore says whether one of words stands as a word within the n bytes before text[i].
 func contextBefore(text string, i, n int, words []string) bool {
@@ -14,7 +17,11 @@ func contextAround(text string, start, end, n int, words []string) bool {
 
 // mentions says whether one of words, which are in lower case, is in a short text as a word.
 func mentions(text string, words []string) bool {
+	original := text
 	text = strings.ToLower(text)
+	if len(text) != len(original) {
+		original = text // letters whose lower case has another length: places do not agree
+	}
 	for _, w := range words {
 		for at := 0; ; {
 			i := strings.Index(text[at:], w)
@@ -23,11 +30,28 @@ func mentions(text string, words []string) bool {
 			}
 			i += at
 			end := i + len(w)
-			if (i == 0 || !inWord(text[i-1]) || !inWord(w[0])) && (end == len(text) || !isLetter(text[end]) || !isLetter(w[len(w)-1])) {
-				return true
+			// Before a word of another script may stand one that is not parted from it.
+			if (i == 0 || !inWord(text[i-1]) || !inWord(w[0]) || w[0] >= utf8.RuneSelf) && (end == len(text) || !isLetter(text[end]) || !isLetter(w[len(w)-1])) {
+				if i == 0 || end == len(text) || !masked(original, i-1, end+1) {
+					return true
+				}
 			}
 			at = i + 1
 		}
 	}
 	return false
+}
+
+// masked says whether text[start:end] is a mark that stands where something was taken out, such as [CARD]: it says
+// nothing of what is near it.
+func masked(text string, start, end int) bool {
+	if end-start < 3 || text[start] != '[' || text[end-1] != ']' {
+		return false
+	}
+	for _, c := range []byte(text[start+1 : end-1]) {
+		if (c < 'A' || c > 'Z') && c != '_' && !isDigit(c) {
+			return false
+		}
+	}
+	return true
 }

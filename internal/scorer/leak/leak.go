@@ -69,17 +69,40 @@ type ranked struct {
 
 // settle drops the weaker of spans that overlap, by rank, then length, then place.
 func settle(found []ranked) []Span {
+	if len(found) == 0 {
+		return nil
+	}
 	slices.SortFunc(found, func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.End-b.Start, a.End-a.Start), cmp.Compare(a.Start, b.Start), cmp.Compare(a.Type, b.Type))
 	})
 	var out []Span
+	var taken taken
 	for _, f := range found {
-		if !slices.ContainsFunc(out, func(s Span) bool { return f.Start < s.End && s.Start < f.End }) {
+		if taken.free(f.Start, f.End) {
 			out = append(out, f.Span)
 		}
 	}
 	slices.SortFunc(out, func(a, b Span) int { return cmp.Compare(a.Start, b.Start) })
 	return out
+}
+
+// taken marks the bytes of a text that winners cover, so that a text full of findings takes no longer than its length asks.
+type taken []uint64
+
+// free takes the bytes from start to end, unless one of them is taken.
+func (t *taken) free(start, end int) bool {
+	if n := (end + 63) / 64; n > len(*t) {
+		*t = append(*t, make([]uint64, n-len(*t))...)
+	}
+	for i := start; i < end; i++ {
+		if (*t)[i/64]&(1<<(i%64)) != 0 {
+			return false
+		}
+	}
+	for i := start; i < end; i++ {
+		(*t)[i/64] |= 1 << (i % 64)
+	}
+	return true
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }

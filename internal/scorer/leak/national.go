@@ -18,9 +18,12 @@ type identity struct {
 	valid   func(digits string) bool
 }
 
+// socialSecurity is the one whose numbers have no check digit.
+const socialSecurity = "us-ssn"
+
 // identities are those made of digits only. The rules are those that the issuing authorities publish.
 var identities = [...]identity{
-	{name: "us-ssn", words: []string{"ssn", "social security", "soc sec"}, sure: []string{"3-2-4"}, layouts: []string{"9", "3 2 4"}, valid: usSSN},
+	{name: socialSecurity, words: []string{"ssn", "ssns", "social security", "soc sec", "social", "ss#", "tax id", "taxpayer", "itin", "tin"}, sure: []string{"3-2-4"}, layouts: []string{"9", "3 2 4", "3.2.4", "3/2/4", "1 1 1 1 1 1 1 1 1"}, valid: usSSN},
 	{name: "ca-sin", words: []string{"sin", "social insurance", "assurance sociale", "nas"}, layouts: []string{"9", "3-3-3", "3 3 3"},
 		valid: func(d string) bool { return d[0] != '0' && d[0] != '8' && luhn(d) && !same(d) }},
 	{name: "uk-nhs", words: []string{"nhs"}, layouts: []string{"a", "3 3 4", "3-3-4"}, valid: ukNHS},
@@ -144,6 +147,10 @@ type lettered struct {
 	name    string
 	pattern *regexp.Regexp // anchored
 	valid   func(s string) bool
+	words   []string // one of which must be near; none is needed without
+	// begins says by the letters it begins with, the digits after them and the length of both whether a text may match:
+	// expressions are slow.
+	begins func(letters, digits, run int) bool
 }
 
 // The last letter of a DNI or NIE, by the number modulo 23.
@@ -151,11 +158,11 @@ const dniLetters = "TRWAGMYFPDXBNJZSQVHLCKE"
 
 // letteredIdentities are matched where a word begins. They need no word near: their form is rare.
 var letteredIdentities = [...]lettered{
-	{"es-dni", regexp.MustCompile(`^(?:[0-9]{8}|[XYZxyz][0-9]{7})[- ]?[A-Za-z]`), esDNI},
-	{"it-cf", regexp.MustCompile(`^[A-Za-z]{6}[0-9LMNP-Vlmnp-v]{2}[ABCDEHLMPRSTabcdehlmprst][0-9LMNP-Vlmnp-v]{2}[A-Za-z][0-9LMNP-Vlmnp-v]{3}[A-Za-z]`), itCF},
-	{"fi-hetu", regexp.MustCompile(`^[0-9]{6}[-+ABCDEFUVWXY][0-9]{3}[0-9A-Z]`), fiHETU},
-	{"fr-nir", regexp.MustCompile(`^[1-478] ?[0-9]{2} ?[0-9]{2} ?2[ABab] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}`), corsican},
-	{"uk-nino", regexp.MustCompile(`^[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z](?: ?[0-9]{2}){3} ?[A-Da-d]`), ukNINO},
+	{name: "es-dni", pattern: regexp.MustCompile(`^(?:[0-9]{8}|[XYZxyz][0-9]{7})[- ]?[A-Za-z]`), valid: esDNI, begins: func(letters, digits, run int) bool { return letters == 0 && digits == 8 || letters == 1 && digits == 7 }},
+	{name: "it-cf", pattern: regexp.MustCompile(`^[A-Za-z]{6}[0-9LMNP-Vlmnp-v]{2}[ABCDEHLMPRSTabcdehlmprst][0-9LMNP-Vlmnp-v]{2}[A-Za-z][0-9LMNP-Vlmnp-v]{3}[A-Za-z]`), valid: itCF, begins: func(letters, digits, run int) bool { return letters >= 6 && run == 16 }},
+	{name: "fi-hetu", pattern: regexp.MustCompile(`^[0-9]{6}[-+ABCDEFUVWXY][0-9]{3}[0-9A-Z]`), valid: fiHETU, begins: func(letters, digits, run int) bool { return letters == 0 && digits == 6 }},
+	{name: "fr-nir", pattern: regexp.MustCompile(`^[1-478] ?[0-9]{2} ?[0-9]{2} ?2[ABab] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}`), valid: corsican, begins: func(letters, digits, run int) bool { return letters == 0 && (digits <= 3 || digits == 6) }},
+	{name: "uk-nino", pattern: regexp.MustCompile(`^[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z](?: ?[0-9]{2}){3} ?[A-Da-d]`), valid: ukNINO, begins: func(letters, digits, run int) bool { return letters == 2 }},
 }
 
 func esDNI(s string) bool {

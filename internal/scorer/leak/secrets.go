@@ -167,14 +167,21 @@ func newAllowance(a ruleAllowlist) allowance {
 
 // Find returns the credentials in text, in order. A Span's Type is the id of gitleaks' rule.
 func (s *Secrets) Find(text string) []Span {
-	cued := make([]bool, len(s.rules))
+	if len(text) < shortestSecret && len(s.always) == 0 {
+		return nil
+	}
+	w := workspaces.Get().(*workspace)
+	defer workspaces.Put(w)
+	w.cued = append(w.cued[:0], make([]bool, len(s.rules))...)
+	w.lower = lower(w.lower, text)
+	cued := w.cued
 	some := len(s.always) > 0
 	for _, i := range s.always {
 		cued[i] = true
 	}
 	tokens := hasToken(text)
 	var places []int // where keywords of the generic rule end
-	s.keywords.Walk(lower(text), func(end, _, keyword int64) bool {
+	s.keywords.Walk(w.lower, func(end, _, keyword int64) bool {
 		for _, i := range s.of[keyword] {
 			if r := s.rules[i]; r == nil || r.common && !tokens {
 				continue
@@ -210,9 +217,20 @@ func (s *Secrets) Find(text string) []Span {
 	return settle(found)
 }
 
-// lower returns text with ASCII letters in lower case, each byte in its place.
-func lower(text string) []byte {
-	b := []byte(text)
+// shortestSecret is the length of the shortest text that a rule finds anything in.
+const shortestSecret = 8
+
+// workspace is what one search needs, kept for the next.
+type workspace struct {
+	cued  []bool
+	lower []byte
+}
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+// lower puts text into b with ASCII letters in lower case, each byte in its place.
+func lower(b []byte, text string) []byte {
+	b = append(b[:0], text...)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
 			b[i] = c + 'a' - 'A'

@@ -1,0 +1,221 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/golden"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/redact"
+	"github.com/telltale-llm/telltale/internal/wiretap"
+)
+
+// ReplayOptions say what is sent again, and to whom.
+type ReplayOptions struct {
+	Exchange record.Exchange
+	Snapshot record.Snapshot
+	Server   *config.Server
+	Repeats  int
+	Timeout  time.Duration
+	// Progress is called after each answer; may be nil.
+	Progress func(done int)
+}
+
+// Replay is what the same request gave now, beside what it gave then.
+type Replay struct {
+	ID       string  `json:"id"`
+	Upstream string  `json:"upstream"`
+	Then     Replied `json:"then"`
+	// Now are the answers in the order in which they came. Agree counts those that are the same as then, byte for byte;
+	// Alike those that are once case, space and punctuation are left out.
+	Now   []Replied `json:"now"`
+	Agree int       `json:"agree"`
+	Alike int       `json:"alike"`
+	// Apart says how the answers of now agree with one another: the size of the largest group of equal ones.
+	Largest int `json:"largest_group"`
+	// Notes say what keeps the request from being the one of then.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Replied is one answer.
+type Replied struct {
+	Output       string            `json:"output"`
+	ToolCalls    []record.ToolCall `json:"tool_calls,omitempty"`
+	FinishReason string            `json:"finish_reason,omitempty"`
+	Served       string            `json:"served,omitempty"`
+	Fingerprint  string            `json:"fingerprint,omitempty"`
+	Usage        *record.Usage     `json:"usage,omitempty"`
+	Latency      *float64          `json:"latency,omitempty"`
+	Error        string            `json:"error,omitempty"`
+}
+
+func replied(x *record.Exchange) Replied {
+	out := Replied{FinishReason: x.FinishReason, Served: x.Served, Fingerprint: x.Fingerprint, Usage: x.Usage, Latency: x.Latency, Error: x.Error}
+	if out.Error == "" {
+		out.Error = string(x.ErrorKind)
+	}
+	if x.Content != nil {
+		out.Output, out.ToolCalls = x.Content.Output, x.Content.ToolCalls
+	}
+	return out
+}
+
+// said is what two answers are compared by.
+func (r *Replied) said() string {
+	text := r.Output
+	for _, c := range r.ToolCalls {
+		text += "\x00" + c.Name + "\x00" + c.Arguments
+	}
+	return text
+}
+
+// RunReplay sends the request of an exchange again, with the model and parameters of its snapshot and with its seed, straight
+// to the upstream that answered it, and compares the answers. It is not streamed and not captured.
+func RunReplay(ctx context.Context, o ReplayOptions) (*Replay, error) {
+	x := &o.Exchange
+	if x.Content == nil || len(x.Content.Body) == 0 {
+		return nil, &config.Error{Pos: config.Pos{Key: x.ID}, Problem: "the request of this exchange was not kept whole", Want: "an exchange whose content was captured; capture.content and capture.max_bytes say which are"}
+	}
+	route, up, err := replayUpstream(o.Server, x)
+	if err != nil {
+		return nil, err
+	}
+	body, notes, err := replayBody(x, &o.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	out := &Replay{ID: x.ID, Upstream: up.Name, Then: replied(x), Notes: notes}
+	if route.PassKey {
+		out.Notes = append(out.Notes, "the route passes the client's key, which is not kept: the request goes without one")
+	}
+	client := &http.Client{Timeout: o.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	defer client.CloseIdleConnections()
+	secrets := redact.New(o.Server.Secrets...)
+	for i := range o.Repeats {
+		r := replayOnce(ctx, client, up, x, body, secrets)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		out.Now = append(out.Now, r)
+		if o.Progress != nil {
+			o.Progress(i + 1)
+		}
+	}
+	out.count()
+	return out, nil
+}
+
+func (r *Replay) count() {
+	then := r.Then.said()
+	groups := map[string]int{}
+	for i := range r.Now {
+		now := &r.Now[i]
+		if now.Error != "" {
+			continue
+		}
+		said := now.said()
+		groups[said]++
+		r.Largest = max(r.Largest, groups[said])
+		if said == then {
+			r.Agree++
+		}
+		if golden.Normalize(said) == golden.Normalize(then) {
+			r.Alike++
+		}
+	}
+}
+
+func replayUpstream(s *config.Server, x *record.Exchange) (*config.Route, *config.Upstream, error) {
+	i := slices.IndexFunc(s.Routes, func(r config.Route) bool { return r.Name == x.Route })
+	if i < 0 {
+		return nil, nil, &config.Error{Pos: config.Pos{File: s.File, Key: "routes"}, Value: x.Route, Problem: "the exchange's route is not there any more", Want: "a configuration that has it"}
+	}
+	route := &s.Routes[i]
+	j := slices.IndexFunc(route.Upstreams, func(u config.Upstream) bool { return u.Name == x.Upstream })
+	if j < 0 {
+		return nil, nil, &config.Error{Pos: route.Pos.At("upstreams"), Value: x.Upstream, Problem: "the upstream that answered is not there any more", Want: "a configuration that has it"}
+	}
+	return route, &route.Upstreams[j], nil
+}
+
+// replayBody is the request as it was kept, with what the snapshot says laid over it.
+func replayBody(x *record.Exchange, snap *record.Snapshot) (body []byte, notes []string, err error) {
+	dec := json.NewDecoder(bytes.NewReader(x.Content.Body))
+	dec.UseNumber()
+	m := map[string]any{}
+	if err := dec.Decode(&m); err != nil {
+		return nil, nil, &config.Error{Pos: config.Pos{Key: x.ID}, Problem: "the request that was kept is not JSON", Err: err}
+	}
+	maps.Copy(m, snap.Params)
+	if snap.Model != "" && m["model"] != nil {
+		m["model"] = snap.Model
+	}
+	delete(m, "stream")
+	delete(m, "stream_options")
+	if x.Seed != nil {
+		m["seed"] = *x.Seed
+	} else {
+		notes = append(notes, "the request had no seed: answers may differ by chance")
+	}
+	found := 0
+	for _, n := range x.Found {
+		found += n
+	}
+	if found > 0 {
+		notes = append(notes, fmt.Sprintf("%d values were redacted when it was kept, so the request is not the one of then", found))
+	}
+	if len(x.Cut) > 0 {
+		notes = append(notes, fmt.Sprintf("what was kept is cut: %v", x.Cut))
+	}
+	body, err = json.Marshal(m)
+	return body, notes, err
+}
+
+const mostReplayed = 32 << 20 // bytes of an answer
+
+func replayOnce(ctx context.Context, client *http.Client, up *config.Upstream, x *record.Exchange, body []byte, secrets *redact.Redactor) Replied {
+	failed := func(err error) Replied { return Replied{Error: secrets.String(err.Error())} }
+	path := x.Endpoint
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, up.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return failed(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if x.API == record.APIMessages {
+		req.Header.Set("anthropic-version", "2023-06-01")
+	}
+	if up.Key != "" {
+		if up.Format == "anthropic" || up.Format == "" && x.API == record.APIMessages {
+			req.Header.Set("x-api-key", up.Key)
+		} else {
+			req.Header.Set("Authorization", "Bearer "+up.Key)
+		}
+	}
+	for name, value := range up.Headers {
+		req.Header.Set(name, value)
+	}
+	start := time.Now()
+	resp, err := client.Do(req)
+	if err != nil {
+		return failed(err)
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, mostReplayed+1))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return failed(err)
+	}
+	took := time.Since(start).Seconds()
+	now := record.Exchange{Latency: &took}
+	wiretap.Read(&now, &wiretap.Request{Method: http.MethodPost, Path: path, Headers: req.Header, Body: body},
+		&wiretap.Answer{Status: resp.StatusCode, Headers: resp.Header, Body: b[:min(len(b), mostReplayed)], Cut: len(b) > mostReplayed}, wiretap.Options{MaxContent: mostReplayed})
+	now.Error = secrets.String(now.Error)
+	return replied(&now)
+}

@@ -1,0 +1,749 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/telltale-llm/telltale/internal/access"
+	"github.com/telltale-llm/telltale/internal/api"
+	"github.com/telltale-llm/telltale/internal/bus"
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/gateway"
+	"github.com/telltale-llm/telltale/internal/loopback"
+	"github.com/telltale-llm/telltale/internal/otlp"
+	"github.com/telltale-llm/telltale/internal/pipeline"
+	"github.com/telltale-llm/telltale/internal/privacy"
+	"github.com/telltale-llm/telltale/internal/provider"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/store"
+	"github.com/telltale-llm/telltale/internal/store/clickhouse"
+	"github.com/telltale-llm/telltale/internal/store/duckdb"
+	"github.com/telltale-llm/telltale/internal/wiretap"
+)
+
+// ServeOptions are what telltale serve needs besides its configuration.
+type ServeOptions struct {
+	Config string // file
+	Env    func(string) (string, bool)
+	Prices string // file of prices besides the built-in ones
+	Log    *slog.Logger
+	// Ready is called with the addresses once they are listened on; "" for those that are off.
+	Ready func(gateway, api, grpc string)
+	// Hangup tells that the configuration should be read again; may be nil.
+	Hangup <-chan os.Signal
+	// Grace is how long requests under way may take to finish at the end; 30 s.
+	Grace time.Duration
+}
+
+const (
+	exchangeStream = "exchanges"
+	storeConsumer  = "store"
+	budgetBucket   = "budgets"
+	defaultGrace   = 30 * time.Second
+	watchEvery     = 2 * time.Second
+	retainEvery    = time.Hour
+	firstRetry     = time.Second
+	longestRetry   = 15 * time.Second
+	settleTime     = 20 * time.Second // for what was captured to reach the bus at the end
+	statusTimeout  = 2 * time.Second
+	firstOpening   = 10 * time.Second // that what is captured waits for the bus at the start
+)
+
+// Service is a running telltale serve. The gateway answers whatever becomes of the rest: bus and store are opened beside
+// it, again and again until they open, and what could not be captured meanwhile is counted.
+type Service struct {
+	o       ServeOptions
+	started time.Time
+	state   atomic.Pointer[serveState]
+	// reloadError is why the last change of the configuration was not taken.
+	reloadError atomic.Pointer[string]
+
+	keys    *access.Keys
+	prices  *provider.Prices
+	gateway *gateway.Gateway
+	capture *pipeline.Capture
+	ingest  *otlp.Receiver
+	codec   *pipeline.Codec
+	bus     part[*bus.Bus]
+	store   part[store.Store]
+	publish publisher
+	worker  atomic.Pointer[pipeline.Worker]
+	stored  stored
+	live    *pipeline.Live
+	scorers []pipeline.Scoring
+	// closeScorers gives back what the scorers use.
+	closeScorers func() error
+}
+
+// serveState is what a reload replaces.
+type serveState struct {
+	server   *config.Server
+	redactor *privacy.Redactor
+	routes   map[string]routeState
+	// other is for exchanges that did not come over a route, such as OpenTelemetry's.
+	other routeState
+}
+
+// part is something that may not be there yet.
+type part[T any] struct {
+	mu    sync.Mutex
+	value T
+	ok    bool
+	err   error
+}
+
+var errOpening = errors.New("it is being opened")
+
+func (p *part[T]) get() (T, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ok && p.err == nil {
+		return p.value, errOpening
+	}
+	return p.value, p.err
+}
+
+func (p *part[T]) set(v T, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.value, p.ok, p.err = v, err == nil, err
+}
+
+// publisher offers records to the bus once there is one. While the bus is being opened for the first time an offer waits,
+// for as long as firstOpening: reading the files of a large bus takes a while, and what comes meanwhile has room in the
+// capture's queue.
+type publisher struct {
+	p       atomic.Pointer[bus.Publisher]
+	opening chan struct{} // closed when the first attempt to open the bus has ended, or has taken too long
+}
+
+func (p *publisher) Offer(id string, data []byte) bool {
+	to := p.p.Load()
+	if to == nil {
+		<-p.opening
+		if to = p.p.Load(); to == nil {
+			return false
+		}
+	}
+	return to.Offer(id, data)
+}
+
+// down says that the bus does not answer, or that its disk is full.
+func (p *publisher) down() bool {
+	to := p.p.Load()
+	if to == nil {
+		return true
+	}
+	why := to.Trouble()
+	return why == bus.Down || why == bus.DiskFull
+}
+
+// stored counts what of the gateway's reached the store since the start: not what a process before this one had left on
+// the bus.
+type stored struct {
+	since        time.Time
+	gateway, all atomic.Int64
+}
+
+// countingStore counts what is stored. Exchanges that come a second time are not new and not counted.
+type countingStore struct {
+	store.Store
+	n *stored
+}
+
+func (c countingStore) Put(ctx context.Context, xs []record.Exchange) (int, error) {
+	added, err := c.Store.Put(ctx, xs)
+	if err == nil {
+		fromGateway := 0
+		for i := range xs {
+			if xs[i].Source == record.SourceGateway && !xs[i].Time.Before(c.n.since) {
+				fromGateway++
+			}
+		}
+		c.n.all.Add(int64(added))
+		c.n.gateway.Add(int64(min(added, fromGateway)))
+	}
+	return added, err
+}
+
+// Serve runs telltale's server until ctx ends. Mistakes in the configuration are config errors; that an address is in use
+// is a *CouldNotRun.
+func Serve(ctx context.Context, o ServeOptions) error {
+	if o.Grace <= 0 {
+		o.Grace = defaultGrace
+	}
+	server, err := LoadServer(o.Config, o.Env)
+	if err != nil {
+		return err
+	}
+	s, err := newService(server, o)
+	if err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+func newService(server *config.Server, o ServeOptions) (*Service, error) {
+	s := &Service{o: o, started: time.Now(), live: pipeline.NewLive(time.Now)}
+	s.publish.opening = make(chan struct{})
+	s.stored.since = s.started
+	if err := errors.Join(gateway.CheckListen(server), checkAPI(server)); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.prices, err = provider.LoadPrices(o.Prices); err != nil {
+		return nil, err
+	}
+	state, err := s.newState(server)
+	if err != nil {
+		return nil, err
+	}
+	s.state.Store(state)
+	if s.scorers, s.closeScorers, err = compileOnline(server, o.Env, o.Prices); err != nil {
+		return nil, err
+	}
+	if s.keys, err = access.Open(access.Options{File: server.Access.File, Now: time.Now, Log: o.Log}); err != nil {
+		return nil, err
+	}
+	s.codec = pipeline.NewCodec()
+	s.capture, err = pipeline.NewCapture(pipeline.CaptureOptions{
+		Redactor: s, Publisher: &s.publish, Codec: s.codec, Log: o.Log,
+		Sampler: func(route string) pipeline.Sampler { return s.state.Load().sampler(route) },
+		Limit:   func(route string) pipeline.Limit { return s.state.Load().limit(route) },
+		Down:    s.publish.down,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.ingest, err = otlp.New(otlp.Options{Sink: s.take, Scores: s.takeScores, Price: s.price, Auth: func(r *http.Request) error { return s.mayAsk(r.Header) }}); err != nil {
+		return nil, err
+	}
+	s.gateway, err = gateway.New(server, gateway.Options{Sink: s.tap, Access: s.keys, Log: o.Log})
+	return s, err
+}
+
+// newState makes what a configuration decides, or says what is wrong with it.
+func (s *Service) newState(server *config.Server) (*serveState, error) {
+	if err := keyed(server); err != nil {
+		return nil, err
+	}
+	redactor, err := privacy.New(server.Privacy, privacy.Options{})
+	if err != nil {
+		return nil, err
+	}
+	st := &serveState{server: server, redactor: redactor, routes: map[string]routeState{}}
+	st.other = routeState{capture: server.Capture, sampler: privacy.NewSampler(server.Privacy.Key, server.Capture)}
+	for _, r := range server.Routes {
+		c := server.Capture
+		if r.Capture != nil {
+			c = *r.Capture
+		}
+		st.routes[r.Name] = routeState{r, c, privacy.NewSampler(server.Privacy.Key, c)}
+	}
+	return st, nil
+}
+
+// Exchange redacts by the rules that are in force.
+func (s *Service) Exchange(ctx context.Context, x *record.Exchange) error {
+	return s.state.Load().redactor.Exchange(ctx, x)
+}
+
+func (s *Service) price(model string, u record.Usage) *float64 {
+	if p, ok := s.prices.Find(model); ok {
+		return p.Cost(u)
+	}
+	return nil
+}
+
+func (st *serveState) sampler(route string) pipeline.Sampler {
+	if r, ok := st.routes[route]; ok {
+		return r.sampler
+	}
+	return st.other.sampler
+}
+
+func (st *serveState) limit(route string) pipeline.Limit {
+	r, ok := st.routes[route]
+	if !ok {
+		r = st.other
+	}
+	return pipeline.Limit{MaxContent: r.capture.MaxBytes, TopK: r.capture.TopK}
+}
+
+// listeners are the open sockets.
+type listeners struct{ gateway, api, grpc net.Listener }
+
+func (l *listeners) close() error {
+	var errs []error
+	for _, ln := range []net.Listener{l.gateway, l.api, l.grpc} {
+		if ln != nil {
+			if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func address(ln net.Listener) string {
+	if ln == nil {
+		return ""
+	}
+	return ln.Addr().String()
+}
+
+func (s *Service) listen(ctx context.Context) (*listeners, error) {
+	server := s.state.Load().server
+	l := &listeners{}
+	for _, one := range []struct {
+		to   *net.Listener
+		addr string
+		key  string
+	}{{&l.gateway, server.Listen.Gateway, "gateway"}, {&l.api, server.Listen.API, "api"}, {&l.grpc, server.Listen.OTLPGRPC, "otlp_grpc"}} {
+		if one.addr == "" {
+			continue
+		}
+		var lc net.ListenConfig
+		ln, err := lc.Listen(ctx, "tcp", one.addr)
+		if err != nil {
+			return nil, errors.Join(&CouldNotRun{Err: fmt.Errorf("listen.%s %s: %w", one.key, one.addr, err)}, l.close())
+		}
+		*one.to = ln
+	}
+	return l, nil
+}
+
+// checkAPI refuses to show exchanges to other machines without keys.
+func checkAPI(server *config.Server) error {
+	for _, a := range []struct{ key, addr string }{{"api", server.Listen.API}, {"otlp_grpc", server.Listen.OTLPGRPC}} {
+		if a.addr == "" || loopback.Host(a.addr) || server.Access.Require || server.Listen.Insecure {
+			continue
+		}
+		return &config.Error{Pos: server.Listen.Pos.At(a.key), Value: a.addr, Problem: "other machines could reach this address, and no key is asked for", Want: "a loopback address such as " + config.DefaultAPI,
+			Hint: "access.require: true asks for keys; listen.insecure: true shows everybody who reaches the address what users wrote"}
+	}
+	return nil
+}
+
+// run serves until ctx ends, and then brings what was captured to the bus before it returns.
+func (s *Service) run(ctx context.Context) error {
+	l, err := s.listen(ctx)
+	if err != nil {
+		return errors.Join(err, s.capture.Close(ctx))
+	}
+	server := s.state.Load().server
+	apiHandler := s.apiHandler()
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	var background, serving sync.WaitGroup
+	background.Go(func() { s.openBus(work) })
+	background.Go(func() { s.openStore(work) })
+	background.Go(func() { s.consume(work) })
+	background.Go(func() { s.retain(work) })
+	background.Go(func() { s.watch(work) })
+	background.Go(func() { s.keys.Watch(work, watchEvery) })
+
+	serve, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	var mu sync.Mutex
+	var failures []error
+	run := func(name string, f func() error) {
+		serving.Go(func() {
+			if err := f(); err != nil {
+				mu.Lock()
+				failures = append(failures, fmt.Errorf("%s: %w", name, err))
+				mu.Unlock()
+				stopServing() // one that cannot serve ends the others: half a server looks like a whole one
+			}
+		})
+	}
+	if l.gateway != nil {
+		run("gateway", func() error { return s.gateway.Serve(serve, l.gateway, server.Listen, s.gateway, s.o.Grace) })
+	}
+	if l.api != nil {
+		run("api", func() error { return serveHTTP(serve, l.api, server.Listen, apiHandler) })
+	}
+	if l.grpc != nil {
+		run("otlp", func() error { return s.serveGRPC(serve, l.grpc) })
+	}
+	if s.o.Ready != nil {
+		s.o.Ready(address(l.gateway), address(l.api), address(l.grpc))
+	}
+	serving.Wait()
+
+	settle, done := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer done()
+	failures = append(failures, s.gateway.Close(settle), s.capture.Close(settle), s.drain(settle))
+	stopWork()
+	background.Wait()
+	failures = append(failures, s.closeScorers())
+	if b, err := s.bus.get(); err == nil {
+		failures = append(failures, b.Close())
+	}
+	if st, err := s.store.get(); err == nil {
+		failures = append(failures, st.Close())
+	}
+	if err := errors.Join(failures...); err != nil {
+		return &CouldNotRun{Err: err}
+	}
+	return nil
+}
+
+// drain brings what is in the publishers to the bus and ends the consumer after its batch. What is not stored then is on
+// disk, and is stored after the next start.
+func (s *Service) drain(ctx context.Context) error {
+	if b, err := s.bus.get(); err == nil {
+		return b.Drain(ctx)
+	}
+	return nil // nothing was captured, and status has said so
+}
+
+// openBus opens the bus, again and again until it opens.
+func (s *Service) openBus(ctx context.Context) {
+	server := s.state.Load().server
+	opened := sync.OnceFunc(func() { close(s.publish.opening) })
+	defer opened()
+	late := time.AfterFunc(firstOpening, opened)
+	defer late.Stop()
+	untilOpen(ctx, s.o.Log, "bus", &s.bus, func() (*bus.Bus, error) {
+		b, err := bus.Open(ctx, server.Bus, server.Data, s.o.Log)
+		if err == nil {
+			s.publish.p.Store(b.Publisher(exchangeStream, bus.PublisherOptions{}))
+		}
+		opened()
+		return b, err
+	})
+}
+
+func (s *Service) openStore(ctx context.Context) {
+	server := s.state.Load().server
+	untilOpen(ctx, s.o.Log, "store", &s.store, func() (store.Store, error) { return openStore(ctx, server) })
+}
+
+// untilOpen tries to open a part until it succeeds or ctx ends, less and less often.
+func untilOpen[T any](ctx context.Context, log *slog.Logger, name string, to *part[T], open func() (T, error)) T {
+	var none T
+	for wait := firstRetry; ; wait = min(2*wait, longestRetry) {
+		v, err := open()
+		to.set(v, err)
+		if err == nil {
+			return v
+		}
+		if ctx.Err() != nil {
+			return none
+		}
+		log.Error("the "+name+" cannot be opened; requests are served, and nothing is captured", "error", err, "again in", wait)
+		select {
+		case <-ctx.Done():
+			return none
+		case <-time.After(wait):
+		}
+	}
+}
+
+// await waits until a part is there.
+func await[T any](ctx context.Context, p *part[T]) (T, bool) {
+	for {
+		if v, err := p.get(); err == nil {
+			return v, true
+		}
+		select {
+		case <-ctx.Done():
+			var none T
+			return none, false
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// consume stores what comes over the bus, once there are a bus and a store.
+func (s *Service) consume(ctx context.Context) {
+	b, ok := await(ctx, &s.bus)
+	if !ok {
+		return
+	}
+	st, ok := await(ctx, &s.store)
+	if !ok {
+		return
+	}
+	options := pipeline.WorkerOptions{
+		Source: b, Stream: exchangeStream, Durable: storeConsumer, Store: countingStore{st, &s.stored}, Codec: s.codec, Log: s.o.Log,
+		Scorers: s.scorers, Secret: s.state.Load().server.Privacy.Key, Live: s.live,
+	}
+	if bucket, err := b.Bucket(ctx, budgetBucket); err == nil {
+		options.Ledger = pipeline.BucketLedger{Bucket: bucket}
+	} else {
+		s.o.Log.Error("budgets of scorers hold for this process only", "error", err)
+	}
+	w, err := pipeline.NewWorker(options)
+	if err != nil {
+		s.o.Log.Error("nothing is stored", "error", err)
+		return
+	}
+	s.worker.Store(w)
+	if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+		s.o.Log.Error("nothing is stored any more", "error", err)
+	}
+}
+
+// openStore opens the database that the configuration names.
+func openStore(ctx context.Context, server *config.Server) (store.Store, error) {
+	if server.Store.URL != "" {
+		return clickhouse.Open(ctx, clickhouse.Options{URL: server.Store.URL, Cluster: server.Store.Cluster, Retention: server.Retention})
+	}
+	return duckdb.Open(ctx, filepath.Join(server.Data, "store"), duckdb.Options{Memory: server.Store.Memory, Threads: server.Store.Threads})
+}
+
+// retain deletes what is older than it is kept for.
+func (s *Service) retain(ctx context.Context) {
+	st, ok := await(ctx, &s.store)
+	for ; ok && ctx.Err() == nil; waitFor(ctx, retainEvery) {
+		d, err := st.Delete(ctx, s.state.Load().server.Retention, time.Now())
+		switch {
+		case err != nil && ctx.Err() == nil:
+			s.o.Log.Error("old exchanges cannot be deleted", "error", err)
+		case d != (store.Deleted{}):
+			s.o.Log.Info("deleted what is older than it is kept for", "exchanges", d.Exchanges, "content", d.Content, "rollups", d.Rollups)
+		}
+	}
+}
+
+func waitFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// watch takes changes of the configuration's file.
+func (s *Service) watch(ctx context.Context) {
+	last := stamp(s.o.Config)
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.o.Hangup:
+			last = stamp(s.o.Config)
+			s.Reload()
+		case <-tick.C:
+			if now := stamp(s.o.Config); now != last {
+				last = now
+				s.Reload()
+			}
+		}
+	}
+}
+
+// stamp tells one state of a file from another.
+func stamp(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+}
+
+// Reload reads the configuration again. With a mistake in it the one before stays in force, and status says so.
+func (s *Service) Reload() {
+	err := s.reload()
+	if err != nil {
+		text := err.Error()
+		s.reloadError.Store(&text)
+		s.o.Log.Error("the changed configuration is not taken; the one before stays in force", "error", err)
+		return
+	}
+	s.reloadError.Store(nil)
+	s.o.Log.Info("the changed configuration is in force", "config", s.state.Load().server.Hash)
+}
+
+func (s *Service) reload() error {
+	server, err := LoadServer(s.o.Config, s.o.Env)
+	if err != nil {
+		return err
+	}
+	before := s.state.Load().server
+	if server.Listen.Gateway != before.Listen.Gateway || server.Listen.API != before.Listen.API || server.Listen.OTLPGRPC != before.Listen.OTLPGRPC ||
+		server.Data != before.Data || server.Access.File != before.Access.File || !sameBus(server.Bus, before.Bus) || !sameStore(server.Store, before.Store) {
+		return &config.Error{Pos: config.Pos{File: s.o.Config}, Problem: "listen, data, access.file, bus and store are read at the start only", Hint: "start telltale serve again to change them"}
+	}
+	state, err := s.newState(server)
+	if err != nil {
+		return err
+	}
+	if err := s.gateway.Reload(server); err != nil {
+		return err
+	}
+	s.state.Store(state)
+	return nil
+}
+
+func sameBus(a, b config.BusConfig) bool {
+	a.Pos, b.Pos = config.Pos{}, config.Pos{}
+	return a == b
+}
+
+func sameStore(a, b config.StoreConfig) bool {
+	a.Pos, b.Pos = config.Pos{}, config.Pos{}
+	return a == b
+}
+
+// apiHandler answers the API and takes OTLP and JSON over HTTP on one address.
+func (s *Service) apiHandler() http.Handler {
+	server := s.state.Load().server
+	any := server.Access.Require || server.Listen.Insecure
+	return api.New(api.Options{
+		Store: s.store.get, Status: s.status, Forget: s.forget, Tokens: s.tokens, AnyHost: any, Version: Version,
+		Auth: func(r *http.Request) error { return s.mayAsk(r.Header) }, Ingest: s.ingest.Handler(),
+	})
+}
+
+// mayAsk says why a request to the API may not be answered.
+func (s *Service) mayAsk(h http.Header) error {
+	client, err := s.keys.Authenticate(h)
+	if err != nil {
+		return err
+	}
+	if !s.state.Load().server.Access.Require {
+		return nil
+	}
+	if client == nil {
+		return errors.New("a key is needed: telltale keys add NAME --route " + config.APIScope + " makes one")
+	}
+	if !client.Scoped(config.APIScope) {
+		return errors.New("this key may not use the API: its routes do not name " + config.APIScope)
+	}
+	return nil
+}
+
+// busyFor is how long a client is told to wait when the bus takes nothing.
+const busyFor = 5 * time.Second
+
+// take redacts exchanges, publishes them and returns once they are durable.
+func (s *Service) take(ctx context.Context, xs []record.Exchange) error {
+	p := s.publish.p.Load()
+	if p == nil {
+		return s.noBus()
+	}
+	var all []pipeline.Prepared
+	for i := range xs {
+		prepared, why := s.capture.Prepare(ctx, &xs[i], func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, x.Upstream, "", "") })
+		if all = append(all, prepared...); why != "" {
+			s.capture.Unsent(all)
+			return fmt.Errorf("exchange %s: %s", xs[i].ID, why)
+		}
+	}
+	err := putAll(ctx, p, all)
+	if err != nil {
+		s.capture.Unsent(all)
+	}
+	return err
+}
+
+// takeScores redacts scores that came apart from their exchanges, publishes them and returns once they are durable.
+func (s *Service) takeScores(ctx context.Context, route string, ls []record.Late) error {
+	p := s.publish.p.Load()
+	if p == nil {
+		return s.noBus()
+	}
+	all := make([]pipeline.Prepared, len(ls))
+	for i := range ls {
+		var why pipeline.Reason
+		if all[i], why = s.capture.PrepareLate(ctx, route, ls[i]); why != "" {
+			return fmt.Errorf("score %s of exchange %s: %s", ls[i].Score.Name, ls[i].Exchange, why)
+		}
+	}
+	return putAll(ctx, p, all)
+}
+
+// noBus says that nothing can be taken.
+func (s *Service) noBus() error {
+	_, err := s.bus.get()
+	if err == nil {
+		err = errOpening
+	}
+	return &otlp.Busy{RetryAfter: busyFor, Down: true, Reason: "the bus is not available: " + err.Error()}
+}
+
+// putAll returns once the bus has made all durable.
+func putAll(ctx context.Context, p *bus.Publisher, all []pipeline.Prepared) error {
+	items := make([]bus.Item, len(all))
+	for i, one := range all {
+		items[i] = bus.Item{ID: one.ID, Data: one.Data}
+	}
+	err := p.Put(ctx, items)
+	if dropped, ok := errors.AsType[*bus.DropError](err); ok {
+		return &otlp.Busy{RetryAfter: busyFor, Down: dropped.Reason == bus.Down || dropped.Reason == bus.DiskFull, Reason: dropped.Error()}
+	}
+	return err
+}
+
+func (s *Service) serveGRPC(ctx context.Context, ln net.Listener) error {
+	srv := grpc.NewServer(s.ingest.GRPCOptions()...)
+	s.ingest.RegisterGRPC(srv)
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(ln) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	stopped := make(chan struct{})
+	go func() { srv.GracefulStop(); close(stopped) }()
+	select {
+	case <-stopped:
+	case <-time.After(s.o.Grace):
+		srv.Stop()
+	}
+	return <-done
+}
+
+// forget removes the content of a person under every name by which they may be stored.
+func (s *Service) forget(ctx context.Context, user string) (store.Deleted, error) {
+	st, err := s.store.get()
+	if err != nil {
+		return store.Deleted{}, err
+	}
+	return st.Forget(ctx, s.tokens(user))
+}
+
+// tokens are the names under which a person, or a session, may be stored.
+func (s *Service) tokens(name string) []string { return s.state.Load().redactor.Tokens(name) }
+
+func serveHTTP(ctx context.Context, ln net.Listener, listen config.Listen, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	done := make(chan error, 1)
+	go func() {
+		if listen.TLSCert != "" {
+			done <- srv.ServeTLS(ln, listen.TLSCert, listen.TLSKey)
+			return
+		}
+		done <- srv.Serve(ln)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := srv.Shutdown(end)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = srv.Close()
+	}
+	if e := <-done; !errors.Is(e, http.ErrServerClosed) {
+		return e
+	}
+	return err
+}

@@ -1,0 +1,105 @@
+package app
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/gateway"
+	"github.com/telltale-llm/telltale/internal/pipeline"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/wiretap"
+)
+
+// tap hands what the gateway saw to the capture, which reads it when it has time.
+func (s *Service) tap(t *gateway.Tapped) {
+	st := s.state.Load()
+	s.capture.Take(pipeline.Tap{
+		Route: t.Route, Bytes: len(t.Body) + len(t.SentBody) + len(t.Answer) + len(t.Tail),
+		Read:     func() (*record.Exchange, error) { return s.readTap(st, t), nil },
+		Snapshot: st.snapshotOf(t.Route, t.Upstream, t.Override),
+		Release:  t.Release,
+	})
+}
+
+// readTap makes the record of an exchange, and counts what it took against its client's limits.
+func (s *Service) readTap(st *serveState, t *gateway.Tapped) *record.Exchange {
+	x := &record.Exchange{
+		ID: t.ID, Source: record.SourceGateway, Time: t.Arrived.UTC(), Route: t.Route, Variant: t.Variant, Propensity: t.Propensity,
+		Upstream: t.Upstream, Provider: st.provider(t.Route, t.Upstream), Client: t.Client, Attempts: t.Attempts,
+	}
+	latency := t.Ended.Seconds()
+	x.Latency = &latency
+	route, known := st.routes[t.Route]
+	if !known { // a reload has removed it meanwhile
+		route = st.other
+	}
+	o := wiretap.Options{HashKey: st.server.Privacy.Key, Price: s.price, MaxContent: route.capture.MaxBytes, TopK: route.capture.TopK}
+	// What the client asked for decides content and parameters; what the route changed is in the snapshot.
+	req := &wiretap.Request{Method: t.Method, Path: t.Path, Headers: t.Header, Body: t.Body, Cut: t.BodyCut, Size: t.BodySize}
+	if t.SentBody != nil {
+		req.Body, req.Cut = t.SentBody, t.SentBodyCut
+	}
+	ans := &wiretap.Answer{Status: t.Status, Headers: t.AnswerHeader, Body: t.Answer, Cut: t.AnswerCut, Tail: t.Tail, Size: t.AnswerSize, Failure: t.ErrorKind, Error: t.Error}
+	if ans.Headers == nil {
+		ans.Headers = http.Header{}
+	}
+	ans.Marks = make([]wiretap.Mark, len(t.Arrivals))
+	for i, a := range t.Arrivals {
+		ans.Marks[i] = wiretap.Mark{End: a.End, At: a.Time}
+	}
+	wiretap.Read(x, req, ans, o)
+	if t.Model != "" {
+		x.Model = t.Model
+	}
+	if t.User != "" {
+		x.User = t.User
+	}
+	if t.Session != "" {
+		x.Session = t.Session
+	}
+	for name, value := range t.Tags {
+		if x.Tags == nil {
+			x.Tags = map[string]string{}
+		}
+		x.Tags[name] = value
+	}
+	x.Retries = t.Retries
+	if t.Client != "" && s.keys != nil {
+		tokens, cost := 0, 0.
+		if x.Usage != nil {
+			tokens = max(x.Usage.Total, x.Usage.Prompt+x.Usage.Completion)
+		}
+		if x.Cost != nil {
+			cost = *x.Cost
+		}
+		s.keys.AddUse(t.Client, tokens, cost)
+	}
+	return x
+}
+
+// routeState is what the capture must know of a route.
+type routeState struct {
+	route   config.Route
+	capture config.Capture
+	sampler pipeline.Sampler
+}
+
+// provider is the host of an upstream, for it names who served.
+func (st *serveState) provider(route, upstream string) string {
+	for i := range st.routes[route].route.Upstreams {
+		u := &st.routes[route].route.Upstreams[i]
+		if u.Name == upstream {
+			if parsed, err := url.Parse(u.URL); err == nil {
+				return parsed.Hostname()
+			}
+		}
+	}
+	return ""
+}
+
+// snapshotOf makes the snapshot of an exchange after it has been redacted.
+func (st *serveState) snapshotOf(route, upstream, model string) func(*record.Exchange) record.Snapshot {
+	host := st.provider(route, upstream)
+	return func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, host, model, "") }
+}

@@ -1,0 +1,217 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/record"
+)
+
+// Scorer judges an exchange that has content. What it costs is in US dollars.
+type Scorer interface {
+	Score(ctx context.Context, x *record.Exchange) (score record.OnlineScore, cost float64)
+}
+
+// Scoring is a scorer with its share and bounds.
+type Scoring struct {
+	Name   string
+	Scorer Scorer
+	Share  float64  // of the exchanges with content, 0 to 1
+	Routes []string // empty for all
+	// Costs says that the scorer spends money; Budget is how much it may a day (UTC), and 0 then is none.
+	Costs  bool
+	Budget float64
+	// Timeout of one score: 30 s.
+	Timeout time.Duration
+}
+
+// Ledger remembers what scorers spent on a day, for all workers and across restarts.
+type Ledger interface {
+	// Spend adds to what was spent, and returns the sum; with 0 it only asks.
+	Spend(ctx context.Context, scorer, day string, dollars float64) (float64, error)
+}
+
+// ScoringStats are counts of one scorer.
+type ScoringStats struct {
+	Name    string
+	Scored  int64
+	Failed  int64 // scores with an error, of those scored
+	Skipped int64 // chosen, and left out because the budget was spent
+	Late    int64 // chosen, and left out because the batch took too long
+	Spent   float64
+}
+
+// scoring is a Scoring at work.
+type scoring struct {
+	Scoring
+	scored, failed, skipped, late atomic.Int64
+
+	mu    sync.Mutex
+	day   string
+	spent float64 // of the day, as far as known here
+	owed  float64 // not in the ledger yet
+}
+
+// chosen says whether an exchange is in the share: by a keyed hash, so that the same ones are when it is asked again.
+func chosen(secret []byte, scorer, id string, share float64) bool {
+	if share >= 1 {
+		return true
+	}
+	if !(share > 0) {
+		return false
+	}
+	h := hmac.New(sha256.New, secret)
+	h.Write([]byte("score\x00" + scorer + "\x00" + id))
+	var sum [sha256.Size]byte
+	u := binary.BigEndian.Uint64(h.Sum(sum[:0]))
+	return float64(u>>11)*0x1p-53 < share
+}
+
+func (s *scoring) wants(secret []byte, x *record.Exchange) bool {
+	return x.Content != nil && (len(s.Routes) == 0 || slices.Contains(s.Routes, x.Route)) && chosen(secret, s.Name, x.ID, s.Share)
+}
+
+// affordable says whether there is budget left.
+func (s *scoring) affordable(day string) bool {
+	if !s.Costs {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.day != day {
+		s.day, s.spent, s.owed = day, 0, 0
+	}
+	return s.spent < s.Budget
+}
+
+// settle writes what was spent to the ledger and reads what others spent.
+func (s *scoring) settle(ctx context.Context, l Ledger, day string) error {
+	if l == nil || !s.Costs {
+		return nil
+	}
+	s.mu.Lock()
+	owed := 0.0
+	if s.day == day {
+		owed = s.owed
+	}
+	s.mu.Unlock()
+	sum, err := l.Spend(ctx, s.Name, day, owed)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.day != day {
+		s.day, s.owed = day, 0
+	}
+	s.owed = max(0, s.owed-owed)
+	s.spent = sum + s.owed
+	return nil
+}
+
+// one scores an exchange. An error or a panic of the scorer becomes a score with an error.
+func (s *scoring) one(ctx context.Context, x *record.Exchange) (out record.OnlineScore) {
+	timeout := s.Timeout
+	if timeout <= 0 {
+		timeout = 30 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			out = record.OnlineScore{Error: fmt.Sprintf("the scorer panicked (%T)", r)}
+		}
+		out.Name = s.Name
+		out.Inclusion = s.Share
+		if x.Inclusion > 0 {
+			out.Inclusion *= x.Inclusion
+		}
+		if out.Value != nil && (math.IsNaN(*out.Value) || math.IsInf(*out.Value, 0)) {
+			out.Value, out.Pass = nil, nil
+			if out.Error == "" {
+				out.Error = "the score is not a number"
+			}
+		}
+		s.scored.Add(1)
+		if out.Error != "" {
+			s.failed.Add(1)
+		}
+	}()
+	score, cost := s.Scorer.Score(ctx, x)
+	if cost > 0 {
+		s.mu.Lock()
+		s.spent += cost
+		s.owed += cost
+		s.mu.Unlock()
+	}
+	return score
+}
+
+// score runs all scorers over a batch, within its time and with so many at once. Scores are in the order of the scorers.
+func (w *Worker) score(ctx context.Context, xs []record.Exchange) {
+	if len(w.scorers) == 0 {
+		return
+	}
+	day := w.o.Now().UTC().Format(time.DateOnly)
+	ctx, cancel := context.WithTimeout(ctx, w.o.ScoreTime)
+	defer cancel()
+	for _, s := range w.scorers {
+		if err := s.settle(ctx, w.o.Ledger, day); err != nil {
+			w.o.Log.Warn("what scorers spent is not known; the last figure is used", "scorer", s.Name, "err", err)
+		}
+	}
+	var wg sync.WaitGroup
+	next := make(chan int)
+	for range w.o.ScoreParallel {
+		wg.Go(func() {
+			for i := range next {
+				w.scoreOne(ctx, day, &xs[i])
+			}
+		})
+	}
+	for i := range xs {
+		if w.anyWants(&xs[i]) {
+			next <- i
+		}
+	}
+	close(next)
+	wg.Wait()
+	settling, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer done()
+	for _, s := range w.scorers {
+		if err := s.settle(settling, w.o.Ledger, day); err != nil {
+			w.o.Log.Warn("what a scorer spent could not be written down yet", "scorer", s.Name, "err", err)
+		}
+	}
+}
+
+func (w *Worker) anyWants(x *record.Exchange) bool {
+	for _, s := range w.scorers {
+		if s.wants(w.o.Secret, x) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *Worker) scoreOne(ctx context.Context, day string, x *record.Exchange) {
+	for _, s := range w.scorers {
+		switch {
+		case !s.wants(w.o.Secret, x):
+		case !s.affordable(day):
+			s.skipped.Add(1)
+		case ctx.Err() != nil:
+			s.late.Add(1)
+		default:
+			x.Scores = append(x.Scores, s.one(ctx, x))
+		}
+	}
+}
