@@ -66,7 +66,9 @@ func open(ctx context.Context, dir string, opts Options, steps []string) (_ *Sto
 		}
 	}()
 	giveBack()
-	if s.conn, err = engine.NewConnector(s.path+"?storage_compatibility_version="+storageVersion, s.configure(dir)); err != nil {
+	// The file is attached to an instance of its own. Opened by its path it would come from a cache of instances, in which
+	// opening waits, spinning, for a former instance of the same file that has not quite ended.
+	if s.conn, err = engine.NewConnector("", s.configure(dir)); err != nil {
 		return nil, fmt.Errorf("store: open %s: %w", s.path, err)
 	}
 	s.db = sql.OpenDB(s.conn)
@@ -96,6 +98,8 @@ func (s *Store) configure(dir string) func(driver.ExecerContext) error {
 		// Rows are read back in order of time, never of insertion.
 		"SET preserve_insertion_order = false",
 		"SET TimeZone = 'UTC'",
+		fmt.Sprintf("ATTACH IF NOT EXISTS '%s' AS exchanges_db (STORAGE_VERSION '%s')", quote(s.path), storageVersion),
+		"USE exchanges_db",
 	}
 	return func(conn driver.ExecerContext) error {
 		for _, set := range settings {

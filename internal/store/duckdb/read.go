@@ -235,7 +235,7 @@ func (s *Store) Stats(ctx context.Context) (store.Stats, error) {
 		st.Oldest, st.Newest, err = s.span(ctx)
 	}
 	if err == nil {
-		err = s.db.QueryRowContext(ctx, `SELECT free_blocks * block_size FROM pragma_database_size()`).Scan(&st.Free)
+		err = s.db.QueryRowContext(ctx, `SELECT free_blocks * block_size FROM pragma_database_size() WHERE database_name = 'exchanges_db'`).Scan(&st.Free)
 	}
 	if err != nil {
 		return st, fmt.Errorf("store: stats: %w", err)

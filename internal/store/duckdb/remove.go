@@ -194,7 +194,7 @@ func (s *Store) scrub(ctx context.Context) error {
 		return err
 	}
 	var free int64
-	if err := s.writer.QueryRowContext(ctx, `SELECT free_blocks FROM pragma_database_size()`).Scan(&free); err != nil || free == 0 {
+	if err := s.writer.QueryRowContext(ctx, `SELECT free_blocks FROM pragma_database_size() WHERE database_name = 'exchanges_db'`).Scan(&free); err != nil || free == 0 {
 		return err
 	}
 	const numbers = blockSize / 8
