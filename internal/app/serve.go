@@ -442,7 +442,7 @@ func untilOpen[T any](ctx context.Context, log *slog.Logger, name string, to *pa
 		if ctx.Err() != nil {
 			return none
 		}
-		log.Error("the "+name+" cannot be opened; requests are served, and nothing is captured", "error", err, "again in", wait)
+		log.Error("the "+name+" cannot be opened; requests are served all the same; /v1/status counts what is lost", "error", err, "again in", wait)
 		select {
 		case <-ctx.Done():
 			return none
