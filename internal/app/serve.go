@@ -68,6 +68,8 @@ type Service struct {
 	state   atomic.Pointer[serveState]
 	// reloadError is why the last change of the configuration was not taken.
 	reloadError atomic.Pointer[string]
+	// ending says that the bus is being closed, so that its end is no failure.
+	ending atomic.Bool
 
 	keys    *access.Keys
 	prices  *provider.Prices
@@ -381,6 +383,7 @@ func (s *Service) run(ctx context.Context) error {
 	}
 	serving.Wait()
 
+	s.ending.Store(true)
 	settle, done := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer done()
 	failures = append(failures, s.gateway.Close(settle), s.capture.Close(settle), s.drain(settle))
@@ -480,9 +483,13 @@ func (s *Service) consume(ctx context.Context) {
 		Source: b, Stream: exchangeStream, Durable: storeConsumer, Store: countingStore{st, &s.stored}, Codec: s.codec, Log: s.o.Log,
 		Scorers: s.scorers, Secret: s.state.Load().server.Privacy.Key, Live: s.live,
 	}
-	if bucket, err := b.Bucket(ctx, budgetBucket); err == nil {
+	bucket, err := b.Bucket(ctx, budgetBucket)
+	switch {
+	case err == nil:
 		options.Ledger = pipeline.BucketLedger{Bucket: bucket}
-	} else {
+	case s.ending.Load():
+		return // the bus was closed while the consumer started: what is on it is stored after the next start
+	default:
 		s.o.Log.Error("budgets of scorers hold for this process only", "error", err)
 	}
 	w, err := pipeline.NewWorker(options)
@@ -491,7 +498,7 @@ func (s *Service) consume(ctx context.Context) {
 		return
 	}
 	s.worker.Store(w)
-	if err := w.Run(ctx); err != nil && ctx.Err() == nil {
+	if err := w.Run(ctx); err != nil && ctx.Err() == nil && !s.ending.Load() {
 		s.o.Log.Error("nothing is stored any more", "error", err)
 	}
 }
