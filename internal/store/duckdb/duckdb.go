@@ -88,7 +88,8 @@ func open(ctx context.Context, dir string, opts Options, steps []string) (_ *Sto
 	return s, nil
 }
 
-// configure sets what holds for the whole database; setting it again for each connection changes nothing.
+// configure prepares each connection, and attaches the file with the first: attaching again would change nothing, and yet count
+// as a change that a CHECKPOINT must not meet.
 func (s *Store) configure(dir string) func(driver.ExecerContext) error {
 	settings := []string{
 		fmt.Sprintf("SET memory_limit = '%s'", s.opts.Memory),
@@ -98,16 +99,31 @@ func (s *Store) configure(dir string) func(driver.ExecerContext) error {
 		// Rows are read back in order of time, never of insertion.
 		"SET preserve_insertion_order = false",
 		"SET TimeZone = 'UTC'",
-		fmt.Sprintf("ATTACH IF NOT EXISTS '%s' AS exchanges_db (STORAGE_VERSION '%s')", quote(s.path), storageVersion),
-		"USE exchanges_db",
 	}
+	attach := fmt.Sprintf("ATTACH '%s' AS exchanges_db (STORAGE_VERSION '%s')", quote(s.path), storageVersion)
+	var mu sync.Mutex
+	attached := false
 	return func(conn driver.ExecerContext) error {
+		do := func(query string) error {
+			if _, err := conn.ExecContext(context.Background(), query, nil); err != nil {
+				return fmt.Errorf("%s: %w", query, err)
+			}
+			return nil
+		}
 		for _, set := range settings {
-			if _, err := conn.ExecContext(context.Background(), set, nil); err != nil {
-				return fmt.Errorf("%s: %w", set, err)
+			if err := do(set); err != nil {
+				return err
 			}
 		}
-		return nil
+		mu.Lock()
+		defer mu.Unlock()
+		if !attached {
+			if err := do(attach); err != nil {
+				return err
+			}
+			attached = true
+		}
+		return do("USE exchanges_db")
 	}
 }
 

@@ -225,6 +225,44 @@ func TestErased(t *testing.T) {
 	f("USERMARK00009", 50)
 }
 
+// TestScrubLater interrupts a deletion between its transaction and the writing over: the next one makes up for it, though there is
+// nothing left to delete. Meanwhile another connection changes something, which a checkpoint has to wait for.
+func TestScrubLater(t *testing.T) {
+	s := openedIn(t, t.TempDir(), Options{}, migrations)
+	if _, err := s.Put(t.Context(), samples(0, 10_000)); err != nil {
+		t.Fatal(err)
+	}
+	other, err := s.db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.ExecContext(t.Context(), `CREATE TABLE elsewhere (v INTEGER)`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := s.Forget(ctx, []string{"USERMARK00007"}); err == nil {
+		t.Fatal("checkpointed under an open change")
+	}
+	due := func() (tables int) {
+		t.Helper()
+		if err := s.db.QueryRowContext(t.Context(), `SELECT count(*) FROM duckdb_tables() WHERE table_name = 'scrub'`).Scan(&tables); err != nil {
+			t.Fatal(err)
+		}
+		return tables
+	}
+	if due() != 1 {
+		t.Fatal("nothing says that writing over is due")
+	}
+	go func() { _ = other.Rollback() }()
+	if d, err := s.Forget(t.Context(), []string{"USERMARK00007"}); err != nil || d.Content != 0 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if due() != 0 {
+		t.Error("still due")
+	}
+}
+
 // TestNotInPlain stores with compression, as in use, through several checkpoints: no file holds a text of the content as it is,
 // which would outlive deleting.
 func TestNotInPlain(t *testing.T) {

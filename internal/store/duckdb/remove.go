@@ -21,10 +21,17 @@ import (
 //     In a large one that loses its oldest rows, those are marked, and emptied where they share a row group with rows that stay.
 //  2. CHECKPOINT drops what is not used and empties the write-ahead log.
 //  3. The freed blocks are written over. The file does not shrink unless they are at its end; new records use them.
+//
+// The transaction of step 1 makes a table, scrub, which the last step drops: what was interrupted between them is found by
+// the next deletion.
 const (
 	rowGroup  = 122_880
 	small     = 4 * rowGroup // rows that stay, up to which a table is written anew
 	blockSize = 256 << 10
+
+	// DuckDB refuses a CHECKPOINT while any other connection changes something, be it only its settings.
+	checkpointWait  = 30 * time.Second
+	checkpointEvery = 20 * time.Millisecond
 )
 
 // erased empties the columns of each table that hold texts or identify a person. Times, ids and measurements may stay.
@@ -60,12 +67,17 @@ func (s *Store) Delete(ctx context.Context, keep config.Retention, now time.Time
 			return err
 		}
 		late += n
+		if d.Content+d.Exchanges+late > 0 {
+			if err := due(ctx, tx); err != nil {
+				return err
+			}
+		}
 		if keep.Rollups <= 0 {
 			return nil
 		}
 		return run(ctx, tx, &d.Rollups, `DELETE FROM rollups WHERE start < ?`, now.Add(-keep.Rollups).UTC())
 	})
-	if err == nil && d.Content+d.Exchanges+late > 0 {
+	if err == nil {
 		err = s.scrub(ctx)
 	}
 	if err != nil {
@@ -150,6 +162,9 @@ func (s *Store) Forget(ctx context.Context, users []string) (store.Deleted, erro
 		if err != nil || d.Exchanges == 0 {
 			return err
 		}
+		if err := due(ctx, tx); err != nil {
+			return err
+		}
 		if d.Content > 0 {
 			if err := rewrite(ctx, tx, "content", `SELECT * FROM content WHERE NOT `+said, args...); err != nil {
 				return err
@@ -165,7 +180,7 @@ func (s *Store) Forget(ctx context.Context, users []string) (store.Deleted, erro
 		}
 		return rewrite(ctx, tx, "exchanges", `SELECT * EXCLUDE (theirs) REPLACE (`+strings.Join(replace, ", ")+`) FROM (SELECT *, `+theirs+` AS theirs FROM exchanges)`, args...)
 	})
-	if err == nil && d.Exchanges > 0 {
+	if err == nil {
 		err = s.scrub(ctx)
 	}
 	if err != nil {
@@ -183,31 +198,56 @@ func run(ctx context.Context, tx *sql.Tx, n *int64, query string, args ...any) e
 	return err
 }
 
-// scrub writes changes into the file and then over the blocks that they freed: a table as large as all of these takes their
-// place and is dropped.
+// due says that blocks are going to be freed that must be written over.
+func due(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS scrub (v UBIGINT)`)
+	return err
+}
+
+// scrub writes changes into the file and then over the blocks that they freed, if any deletion has made that due: a table as
+// large as all of these takes their place and is dropped.
 func (s *Store) scrub(ctx context.Context) error {
-	do := func(query string) error {
-		_, err := s.writer.ExecContext(ctx, query)
+	var is bool
+	if err := s.writer.QueryRowContext(ctx, `SELECT count(*) > 0 FROM duckdb_tables() WHERE table_name = 'scrub'`).Scan(&is); err != nil || !is {
 		return err
 	}
-	if err := do(`CHECKPOINT`); err != nil {
+	if err := s.checkpoint(ctx); err != nil {
 		return err
 	}
 	var free int64
-	if err := s.writer.QueryRowContext(ctx, `SELECT free_blocks FROM pragma_database_size() WHERE database_name = 'exchanges_db'`).Scan(&free); err != nil || free == 0 {
+	if err := s.writer.QueryRowContext(ctx, `SELECT free_blocks FROM pragma_database_size() WHERE database_name = 'exchanges_db'`).Scan(&free); err != nil {
 		return err
 	}
-	const numbers = blockSize / 8
-	fill := fmt.Sprintf(`CREATE OR REPLACE TABLE scrub AS SELECT hash(i) AS v FROM range(%d) t(i)`, free*numbers)
-	if err := do(fill); err != nil {
+	if free > 0 {
+		const numbers = blockSize / 8
+		fill := fmt.Sprintf(`CREATE OR REPLACE TABLE scrub AS SELECT hash(i) AS v FROM range(%d) t(i)`, free*numbers)
+		if _, err := s.writer.ExecContext(ctx, fill); err != nil {
+			return err
+		}
+		// Without this one the last row group would never leave memory.
+		if err := s.checkpoint(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := s.writer.ExecContext(ctx, `DROP TABLE scrub`); err != nil {
 		return err
 	}
-	// Without this one the last row group would never leave memory.
-	if err := do(`CHECKPOINT`); err != nil {
-		return err
+	return s.checkpoint(ctx)
+}
+
+// checkpoint waits for others that change something.
+func (s *Store) checkpoint(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkpointWait)
+	defer cancel()
+	for {
+		_, err := s.writer.ExecContext(ctx, `CHECKPOINT`)
+		if err == nil || !strings.Contains(err.Error(), "other write transactions active") {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(checkpointEvery):
+		}
 	}
-	if err := do(`DROP TABLE scrub`); err != nil {
-		return err
-	}
-	return do(`CHECKPOINT`)
 }
