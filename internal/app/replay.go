@@ -140,11 +140,13 @@ func replayUpstream(s *config.Server, x *record.Exchange) (*config.Route, *confi
 		return nil, nil, &config.Error{Pos: config.Pos{File: s.File, Key: "routes"}, Value: x.Route, Problem: "the exchange's route is not there any more", Want: "a configuration that has it"}
 	}
 	route := &s.Routes[i]
-	j := slices.IndexFunc(route.Upstreams, func(u config.Upstream) bool { return u.Name == x.Upstream })
-	if j < 0 {
-		return nil, nil, &config.Error{Pos: route.Pos.At("upstreams"), Value: x.Upstream, Problem: "the upstream that answered is not there any more", Want: "a configuration that has it"}
+	ups := upstreamsOf(route)
+	for _, variant := range append([]string{x.Variant}, slices.Sorted(maps.Keys(ups))...) { // a shadow's may be any
+		if j := slices.IndexFunc(ups[variant], func(u config.Upstream) bool { return u.Name == x.Upstream }); j >= 0 {
+			return route, &ups[variant][j], nil
+		}
 	}
-	return route, &route.Upstreams[j], nil
+	return nil, nil, &config.Error{Pos: route.Pos.At("upstreams"), Value: x.Upstream, Problem: "the upstream that answered is not there any more", Want: "a configuration that has it"}
 }
 
 // replayBody is the request as it was kept, with what the snapshot says laid over it.

@@ -83,6 +83,7 @@ type Service struct {
 	worker  atomic.Pointer[pipeline.Worker]
 	stored  stored
 	live    *pipeline.Live
+	metrics *serveMetrics
 	scorers []pipeline.Scoring
 	// closeScorers gives back what the scorers use.
 	closeScorers func() error
@@ -161,11 +162,14 @@ type stored struct {
 // countingStore counts what is stored. Exchanges that come a second time are not new and not counted.
 type countingStore struct {
 	store.Store
-	n *stored
+	n   *stored
+	put func(took time.Duration, err error)
 }
 
 func (c countingStore) Put(ctx context.Context, xs []record.Exchange) (int, error) {
+	began := time.Now()
 	added, err := c.Store.Put(ctx, xs)
+	c.put(time.Since(began), err)
 	if err == nil {
 		fromGateway := 0
 		for i := range xs {
@@ -198,6 +202,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 
 func newService(server *config.Server, o ServeOptions) (*Service, error) {
 	s := &Service{o: o, started: time.Now(), live: pipeline.NewLive(time.Now)}
+	s.metrics = newServeMetrics(s)
 	s.publish.opening = make(chan struct{})
 	s.stored.since = s.started
 	if err := errors.Join(gateway.CheckListen(server), checkAPI(server)); err != nil {
@@ -212,6 +217,7 @@ func newService(server *config.Server, o ServeOptions) (*Service, error) {
 		return nil, err
 	}
 	s.state.Store(state)
+	s.metrics.configured(server)
 	if s.scorers, s.closeScorers, err = compileOnline(server, o.Env, o.Prices); err != nil {
 		return nil, err
 	}
@@ -251,14 +257,19 @@ func (s *Service) newState(server *config.Server) (*serveState, error) {
 		if r.Capture != nil {
 			c = *r.Capture
 		}
-		st.routes[r.Name] = routeState{r, c, privacy.NewSampler(server.Privacy.Key, c)}
+		st.routes[r.Name] = routeState{route: r, capture: c, sampler: privacy.NewSampler(server.Privacy.Key, c), upstreams: upstreamsOf(&r)}
 	}
 	return st, nil
 }
 
-// Exchange redacts by the rules that are in force.
+// Exchange redacts by the rules that are in force. The gateway's exchanges are counted then, with the names that redaction
+// leaves; those of ingest once they are durable, for a client sends them again otherwise.
 func (s *Service) Exchange(ctx context.Context, x *record.Exchange) error {
-	return s.state.Load().redactor.Exchange(ctx, x)
+	err := s.state.Load().redactor.Exchange(ctx, x)
+	if x.Source == record.SourceGateway {
+		s.metrics.observe(x, err)
+	}
+	return err
 }
 
 func (s *Service) price(model string, u record.Usage) *float64 {
@@ -480,7 +491,7 @@ func (s *Service) consume(ctx context.Context) {
 		return
 	}
 	options := pipeline.WorkerOptions{
-		Source: b, Stream: exchangeStream, Durable: storeConsumer, Store: countingStore{st, &s.stored}, Codec: s.codec, Log: s.o.Log,
+		Source: b, Stream: exchangeStream, Durable: storeConsumer, Store: countingStore{st, &s.stored, s.metrics.put}, Codec: s.codec, Log: s.o.Log,
 		Scorers: s.scorers, Secret: s.state.Load().server.Privacy.Key, Live: s.live,
 	}
 	bucket, err := b.Bucket(ctx, budgetBucket)
@@ -565,6 +576,7 @@ func stamp(path string) string {
 // Reload reads the configuration again. With a mistake in it the one before stays in force, and status says so.
 func (s *Service) Reload() {
 	err := s.reload()
+	s.metrics.reloaded(err)
 	if err != nil {
 		text := err.Error()
 		s.reloadError.Store(&text)
@@ -593,6 +605,7 @@ func (s *Service) reload() error {
 		return err
 	}
 	s.state.Store(state)
+	s.metrics.configured(server)
 	return nil
 }
 
@@ -612,7 +625,7 @@ func (s *Service) apiHandler() http.Handler {
 	any := server.Access.Require || server.Listen.Insecure
 	return api.New(api.Options{
 		Store: s.store.get, Status: s.status, Forget: s.forget, Tokens: s.tokens, AnyHost: any, Version: Version,
-		Auth: func(r *http.Request) error { return s.mayAsk(r.Header) }, Ingest: s.ingest.Handler(),
+		Auth: func(r *http.Request) error { return s.mayAsk(r.Header) }, Ingest: s.ingest.Handler(), Metrics: s.metrics.handler(s.o.Log),
 	})
 }
 
@@ -651,11 +664,14 @@ func (s *Service) take(ctx context.Context, xs []record.Exchange) error {
 			return fmt.Errorf("exchange %s: %s", xs[i].ID, why)
 		}
 	}
-	err := putAll(ctx, p, all)
-	if err != nil {
+	if err := putAll(ctx, p, all); err != nil {
 		s.capture.Unsent(all)
+		return err
 	}
-	return err
+	for i := range xs {
+		s.metrics.exchanges.Observe(&xs[i])
+	}
+	return nil
 }
 
 // takeScores redacts scores that came apart from their exchanges, publishes them and returns once they are durable.

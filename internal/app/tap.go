@@ -17,7 +17,7 @@ func (s *Service) tap(t *gateway.Tapped) {
 	s.capture.Take(pipeline.Tap{
 		Route: t.Route, Bytes: len(t.Body) + len(t.SentBody) + len(t.Answer) + len(t.Tail),
 		Read:     func() (*record.Exchange, error) { return s.readTap(st, t), nil },
-		Snapshot: st.snapshotOf(t.Route, t.Upstream, t.Override),
+		Snapshot: st.snapshotOf(t),
 		Release:  t.Release,
 	})
 }
@@ -26,7 +26,10 @@ func (s *Service) tap(t *gateway.Tapped) {
 func (s *Service) readTap(st *serveState, t *gateway.Tapped) *record.Exchange {
 	x := &record.Exchange{
 		ID: t.ID, Source: record.SourceGateway, Time: t.Arrived.UTC(), Route: t.Route, Variant: t.Variant, Propensity: t.Propensity,
-		Upstream: t.Upstream, Provider: st.provider(t.Route, t.Upstream), Client: t.Client, Attempts: t.Attempts,
+		Upstream: t.Upstream, Provider: st.provider(t.Route, t.Behind(), t.Upstream), Client: t.Client, Attempts: t.Attempts,
+	}
+	if t.Rollout != "" {
+		x.Assigned = &record.Assignment{Rollout: t.Rollout, Stage: t.Stage, Unit: t.Unit, Pairs: t.Pairs}
 	}
 	latency := t.Ended.Seconds()
 	x.Latency = &latency
@@ -65,7 +68,7 @@ func (s *Service) readTap(st *serveState, t *gateway.Tapped) *record.Exchange {
 		x.Tags[name] = value
 	}
 	x.Retries = t.Retries
-	if t.Client != "" && s.keys != nil {
+	if t.Client != "" && s.keys != nil && t.Pairs == "" { // copies for a shadow are not the client's
 		tokens, cost := 0, 0.
 		if x.Usage != nil {
 			tokens = max(x.Usage.Total, x.Usage.Prompt+x.Usage.Completion)
@@ -83,12 +86,23 @@ type routeState struct {
 	route   config.Route
 	capture config.Capture
 	sampler pipeline.Sampler
+	// upstreams are those of each variant, the baseline among them.
+	upstreams map[string][]config.Upstream
 }
 
-// provider is the host of an upstream, for it names who served.
-func (st *serveState) provider(route, upstream string) string {
-	for i := range st.routes[route].route.Upstreams {
-		u := &st.routes[route].route.Upstreams[i]
+// upstreamsOf lists the upstreams of a route's variants.
+func upstreamsOf(r *config.Route) map[string][]config.Upstream {
+	out := map[string][]config.Upstream{config.Baseline: r.Upstreams}
+	for i := range r.Variants {
+		with := r.With(&r.Variants[i])
+		out[r.Variants[i].Name] = with.Upstreams
+	}
+	return out
+}
+
+// provider is the host of a variant's upstream, for it names who served.
+func (st *serveState) provider(route, variant, upstream string) string {
+	for _, u := range st.routes[route].upstreams[variant] {
 		if u.Name == upstream {
 			if parsed, err := url.Parse(u.URL); err == nil {
 				return parsed.Hostname()
@@ -99,7 +113,7 @@ func (st *serveState) provider(route, upstream string) string {
 }
 
 // snapshotOf makes the snapshot of an exchange after it has been redacted.
-func (st *serveState) snapshotOf(route, upstream, model string) func(*record.Exchange) record.Snapshot {
-	host := st.provider(route, upstream)
+func (st *serveState) snapshotOf(t *gateway.Tapped) func(*record.Exchange) record.Snapshot {
+	host, model := st.provider(t.Route, t.Behind(), t.Upstream), t.Override
 	return func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, host, model, "") }
 }

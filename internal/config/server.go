@@ -80,6 +80,7 @@ type wireRoute struct {
 	Keys      wireStrings    `json:"keys,omitempty" jsonschema:"description=Client keys that may use the route; all when it is not set"`
 	Capture   *wireCapture   `json:"capture,omitempty" jsonschema:"description=Instead of the server's"`
 	Headers   *wireHeaders   `json:"headers,omitempty"`
+	Variants  []wireVariant  `json:"variants,omitempty" jsonschema:"description=Other behaviours of the route that a rollout or an experiment gives to users; none is used before"`
 }
 
 type wireTimeouts struct {
@@ -411,24 +412,8 @@ func (l *serverLoader) route(w *wireRoute, capture Capture) Route {
 			l.fail(w.Pos.At("models"+index(i)), m, "not a pattern", "a model's name; * stands for any characters")
 		}
 	}
-	for _, key := range sortedKeys(r.Set) {
-		if slices.Contains([]string{"messages", "input", "prompt", "stream", "system"}, key) {
-			l.fail(w.Pos.At("set."+key), "", "this is not a parameter", "such as temperature; content and stream are the client's")
-		}
-	}
-	if len(w.Caps.Map) > 0 {
-		r.Caps = map[string]float64{}
-		for _, key := range sortedKeys(w.Caps.Map) {
-			switch v := w.Caps.Map[key].(type) {
-			case int64:
-				r.Caps[key] = float64(v)
-			case float64:
-				r.Caps[key] = v
-			default:
-				l.fail(w.Caps.At(key), fmt.Sprint(v), "not a number", "the largest value that is let through")
-			}
-		}
-	}
+	l.setKeys(w.Pos, r.Set)
+	r.Caps = l.caps(w.Caps)
 	if t := w.Timeouts; t != nil {
 		for _, set := range []struct {
 			to   *time.Duration
@@ -454,8 +439,36 @@ func (l *serverLoader) route(w *wireRoute, capture Capture) Route {
 	if h := w.Headers; h != nil {
 		r.RequestRules, r.AnswerRules = l.headers(h.Request), l.headers(h.Answer)
 	}
-	l.upstreams(w, &r)
+	r.Upstreams = l.upstreams(w.Pos, w.Upstreams, r.PassKey)
+	l.variants(w.Variants, &r)
 	return r
+}
+
+// setKeys refuses to set what is the client's.
+func (l *serverLoader) setKeys(p Pos, set map[string]any) {
+	for _, key := range sortedKeys(set) {
+		if slices.Contains([]string{"messages", "input", "prompt", "stream", "system"}, key) {
+			l.fail(p.At("set."+key), "", "this is not a parameter", "such as temperature; content and stream are the client's")
+		}
+	}
+}
+
+func (l *serverLoader) caps(w Object) map[string]float64 {
+	if len(w.Map) == 0 {
+		return nil
+	}
+	out := map[string]float64{}
+	for _, key := range sortedKeys(w.Map) {
+		switch v := w.Map[key].(type) {
+		case int64:
+			out[key] = float64(v)
+		case float64:
+			out[key] = v
+		default:
+			l.fail(w.At(key), fmt.Sprint(v), "not a number", "the largest value that is let through")
+		}
+	}
+	return out
 }
 
 // at is where a text was written, or where its key belongs.
@@ -498,38 +511,41 @@ func (l *serverLoader) headerNames(p Pos, set map[string]string) {
 	}
 }
 
-func (l *serverLoader) upstreams(w *wireRoute, r *Route) {
-	if len(w.Upstreams) == 0 {
-		l.fail(w.Pos.At("upstreams"), "", "no upstreams", "at least one, such as {url: https://api.openai.com, key_env: OPENAI_API_KEY}")
-		return
+// upstreams are those of a route or variant at p.
+func (l *serverLoader) upstreams(p Pos, ws []wireUpstream, pass bool) []Upstream {
+	if len(ws) == 0 {
+		l.fail(p.At("upstreams"), "", "no upstreams", "at least one, such as {url: https://api.openai.com, key_env: OPENAI_API_KEY}")
+		return nil
 	}
+	var out []Upstream
 	names := map[string]bool{}
 	weighted := 0
-	for i := range w.Upstreams {
-		u := l.upstream(&w.Upstreams[i], r.PassKey)
+	for i := range ws {
+		u := l.upstream(&ws[i], pass)
 		if names[u.Name] {
-			if w.Upstreams[i].Name.Text != "" {
-				l.fail(w.Upstreams[i].Name.Pos, u.Name, "two upstreams have this name", "a name of its own for each")
+			if ws[i].Name.Text != "" {
+				l.fail(ws[i].Name.Pos, u.Name, "two upstreams have this name", "a name of its own for each")
 			}
 			u.Name = fmt.Sprintf("%s-%d", u.Name, i+1)
 		}
 		names[u.Name] = true
-		if w.Upstreams[i].Weight != nil {
+		if ws[i].Weight != nil {
 			weighted++
 		}
-		r.Upstreams = append(r.Upstreams, u)
+		out = append(out, u)
 	}
 	if weighted > 0 {
 		sum := 0.
-		for i := range r.Upstreams {
-			if sum += r.Upstreams[i].Weight; w.Upstreams[i].Weight == nil && !r.Upstreams[i].Backup {
-				l.fail(w.Upstreams[i].Pos.At("weight"), "", "the route's other upstreams have weights", "weight: NUMBER, or backup: true")
+		for i := range out {
+			if sum += out[i].Weight; ws[i].Weight == nil && !out[i].Backup {
+				l.fail(ws[i].Pos.At("weight"), "", "the route's other upstreams have weights", "weight: NUMBER, or backup: true")
 			}
 		}
 		if !(sum > 0) {
-			l.fail(w.Pos.At("upstreams"), "", "all weights are 0", "at least one above 0")
+			l.fail(p.At("upstreams"), "", "all weights are 0", "at least one above 0")
 		}
 	}
+	return out
 }
 
 func (l *serverLoader) upstream(w *wireUpstream, pass bool) Upstream {

@@ -58,6 +58,10 @@ type Route struct {
 	Keys         []string      // names of the client keys that may use the route; empty allows all
 	RequestRules HeaderRules
 	AnswerRules  HeaderRules
+	// Guard names the guard that its requests and answers go through; GuardID is the hash of what that one does.
+	Guard    string
+	GuardID  string
+	Variants []Variant
 }
 
 // HeaderRules change headers.

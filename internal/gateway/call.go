@@ -37,6 +37,10 @@ type call struct {
 	held     int64 // bytes of body accounted for
 	facts    facts
 
+	to     assignment
+	shadow bool   // a copy whose answer nobody gets
+	pairs  string // the exchange that it is a copy of
+
 	t *Tapped
 
 	// The attempt under way.
@@ -73,6 +77,7 @@ func (c *call) exchange() (clean bool) {
 	} else {
 		clean = c.giveUp(kind, err)
 	}
+	c.mirror()
 	c.end(kind, err)
 	return clean
 }
@@ -81,7 +86,10 @@ func (c *call) exchange() (clean bool) {
 func (c *call) begin() {
 	t := tappedPool.Get().(*Tapped)
 	t.memory = &c.g.stats.tap
-	t.ID, t.Route, t.Variant, t.Propensity = c.id, c.route.name, "baseline", 1
+	t.ID, t.Route, t.Variant, t.Propensity = c.id, c.route.name, c.to.variant, c.to.propensity
+	if p := c.to.plan; p != nil {
+		t.Rollout, t.Stage, t.Unit, t.Pairs, t.Shadows = p.Rollout, p.Stage, c.to.unit, c.pairs, c.to.shadows
+	}
 	t.Format, t.Model, t.Stream = c.api.String(), c.facts.model, c.facts.stream
 	t.Method, t.Path = c.r.Method, "/v1"+c.rest
 	if c.client != nil {

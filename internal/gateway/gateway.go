@@ -86,9 +86,15 @@ type Gateway struct {
 	stats    *counters
 	draining atomic.Bool
 
+	slots   sync.Map // of routes' names to *slot
+	shadows sync.WaitGroup
+	life    context.Context // of the copies for shadows
+	end     context.CancelFunc
+
 	queue     chan *Tapped
 	delivered chan struct{}
-	closing   sync.RWMutex // closed changes, and the queue is closed, under it
+	closing   sync.RWMutex // ending and closed change, and the queue is closed, under it
+	ending    bool         // no further copies for shadows
 	closed    bool
 	reload    sync.Mutex
 }
@@ -99,8 +105,10 @@ func New(cfg *config.Server, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{o: o, stats: newCounters(), delivered: make(chan struct{})}
+	g.life, g.end = context.WithCancel(context.Background())
 	s, err := g.compile(cfg, nil)
 	if err != nil {
+		g.end()
 		return nil, err
 	}
 	g.state.Store(s)
@@ -139,6 +147,11 @@ func (g *Gateway) Drain() { g.draining.Store(true) }
 // that end later are not captured. Requests must have been ended before, by the server's shutdown.
 func (g *Gateway) Close(ctx context.Context) error {
 	g.closing.Lock()
+	g.ending = true
+	g.closing.Unlock()
+	g.end() // copies under way for shadows are captured as canceled
+	g.shadows.Wait()
+	g.closing.Lock()
 	first := !g.closed
 	g.closed = true
 	if first && g.queue != nil {
@@ -170,6 +183,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(e)
 		return
 	}
+	c.assign()
 	if !c.exchange() {
 		panic(http.ErrAbortHandler)
 	}

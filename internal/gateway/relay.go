@@ -208,11 +208,15 @@ func (c *call) end(kind record.FailureKind, err error) {
 	if kind != "" {
 		rs.failed[kind].Add(1)
 	}
+	t.Ended = c.since()
+	rs.took.observe(t.Ended)
 	if c.g.queue == nil {
 		c.drop()
 		return
 	}
-	t.Ended = c.since()
+	if t.FirstByte > 0 {
+		rs.first.observe(t.FirstByte)
+	}
 	t.ErrorKind = kind
 	if err != nil {
 		t.Error = clip(err.Error(), 500)

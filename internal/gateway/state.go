@@ -60,6 +60,9 @@ type route struct {
 	request rules
 	answer  rules
 	stats   *routeStats
+	slot    *slot
+	// variants are the route's other behaviours, by name; they share its name, counters and slot.
+	variants map[string]*route
 }
 
 type rules struct {
@@ -92,10 +95,20 @@ func (g *Gateway) compile(cfg *config.Server, old *state) (*state, error) {
 			continue
 		}
 		names[rc.Name] = true
-		r, err := g.route(s, rc, old)
+		r, err := g.route(s, rc, "", old)
 		if err != nil {
 			errs.Append(rc.Pos, err)
 			continue
+		}
+		r.variants = make(map[string]*route, len(rc.Variants))
+		for k := range rc.Variants {
+			with := rc.With(&rc.Variants[k])
+			v, err := g.route(s, &with, rc.Variants[k].Name, old)
+			if err != nil {
+				errs.Append(rc.Variants[k].Pos, err)
+				continue
+			}
+			r.variants[rc.Variants[k].Name] = v
 		}
 		s.routes = append(s.routes, r)
 		s.maxBody = max(s.maxBody, r.maxBody)
@@ -123,12 +136,13 @@ func orDuration(d, def time.Duration) time.Duration {
 	return d
 }
 
-func (g *Gateway) route(s *state, rc *config.Route, old *state) (*route, error) {
+// route makes a route ready, or with a name one of its variants.
+func (g *Gateway) route(s *state, rc *config.Route, variant string, old *state) (*route, error) {
 	r := &route{
 		name: rc.Name, prefix: strings.TrimSuffix(rc.Path, "/"), keys: rc.Keys, passKey: rc.PassKey, retries: max(0, rc.Retries),
 		timeout: orDuration(rc.Timeout, defaultTimeout), first: orDuration(rc.FirstByte, defaultFirstByte), idle: orDuration(rc.Idle, defaultIdle),
 		maxBody: rc.MaxBody, request: compileRules(rc.RequestRules), answer: compileRules(rc.AnswerRules),
-		stats: g.stats.route(rc.Name),
+		stats: g.stats.route(rc.Name), slot: g.slotOf(rc.Name),
 	}
 	if r.maxBody <= 0 {
 		r.maxBody = defaultMaxBody
@@ -168,7 +182,7 @@ func (g *Gateway) route(s *state, rc *config.Route, old *state) (*route, error) 
 	members := make([]member, len(rc.Upstreams))
 	for i := range rc.Upstreams {
 		uc := &rc.Upstreams[i]
-		u, err := s.open(uc, old)
+		u, err := s.open(uc, variant, old)
 		if err != nil {
 			return nil, err
 		}
@@ -251,11 +265,12 @@ func compileRules(c config.HeaderRules) rules {
 // versioned finds base URLs that say which version of the API is meant.
 var versioned = regexp.MustCompile(`/v[0-9][0-9a-z]*(/|$)`)
 
-// open returns the upstream of a configuration: one that is already known, or a new one.
-func (s *state) open(uc *config.Upstream, old *state) (*upstream, error) {
+// open returns the upstream of a configuration: one that is already known, or a new one. Variants have their own, for what
+// fails with a candidate's model must not take the upstream from the others.
+func (s *state) open(uc *config.Upstream, variant string, old *state) (*upstream, error) {
 	same := *uc
 	same.Pos, same.Weight, same.Backup, same.Model = config.Pos{}, 0, false, ""
-	id := fmt.Sprintf("%#v", same)
+	id := fmt.Sprintf("%s %#v", variant, same)
 	if u := s.upstreams[id]; u != nil {
 		return u, nil
 	}

@@ -30,6 +30,9 @@ type counters struct {
 	body    atomic.Int64 // bytes of requests in memory
 	tap     atomic.Int64 // bytes of captured content in memory
 	slow    atomic.Int64 // clients that did not take their answer in time
+	// unassigned are requests whose variant could not answer, shadowed copies that were sent.
+	unassigned, shadowed atomic.Int64
+	shadowDrops          map[string]*atomic.Int64
 
 	mu     sync.Mutex
 	routes map[string]*routeStats
@@ -40,6 +43,7 @@ type routeStats struct {
 	bytesIn, bytesOut                      atomic.Int64
 	status                                 [6]atomic.Int64 // by hundreds; 0 for none
 	failed                                 map[record.FailureKind]*atomic.Int64
+	took, first                            durations
 
 	mu        sync.Mutex
 	upstreams map[string]*upstreamStats
@@ -56,6 +60,10 @@ func newCounters() *counters {
 	}
 	for _, d := range Drops() {
 		c.dropped[d] = new(atomic.Int64)
+	}
+	c.shadowDrops = map[string]*atomic.Int64{}
+	for _, d := range ShadowDrops() {
+		c.shadowDrops[d] = new(atomic.Int64)
 	}
 	return c
 }
@@ -95,6 +103,9 @@ type Stats struct {
 	// Waiting exchanges are on their way to the sink. The others are bytes in memory.
 	Waiting, BodyBytes, TapBytes int64
 	SlowClients                  int64
+	// Unassigned requests were chosen for a variant that could not answer them, Shadowed were sent to a shadow too.
+	Unassigned, Shadowed int64
+	ShadowDrops          map[string]int64
 }
 
 // RouteStats are the counters of a route.
@@ -103,6 +114,8 @@ type RouteStats struct {
 	BytesIn, BytesOut                      int64
 	Status                                 map[string]int64 // 2xx and so on; none when no answer was begun
 	Failed                                 map[record.FailureKind]int64
+	Took                                   Durations // from the request's arrival to the end of the answer
+	First                                  Durations // to the first byte of the answer's body
 	Upstreams                              map[string]UpstreamStats
 }
 
@@ -120,6 +133,10 @@ func (g *Gateway) Stats() Stats {
 	s := Stats{
 		Routes: map[string]RouteStats{}, Refused: map[Reason]int64{}, Dropped: map[Drop]int64{},
 		Handed: c.handed.Load(), Waiting: c.waiting.Load(), BodyBytes: c.body.Load(), TapBytes: c.tap.Load(), SlowClients: c.slow.Load(),
+		Unassigned: c.unassigned.Load(), Shadowed: c.shadowed.Load(), ShadowDrops: map[string]int64{},
+	}
+	for k, v := range c.shadowDrops {
+		s.ShadowDrops[k] = v.Load()
 	}
 	for k, v := range c.refused {
 		s.Refused[k] = v.Load()
@@ -134,16 +151,24 @@ func (g *Gateway) Stats() Stats {
 		s.Routed += s.Routes[name].Requests
 	}
 	for _, r := range g.state.Load().routes {
-		for _, t := range r.tiers[anyAPI] {
-			for i := range t.members {
-				m := &t.members[i]
-				u := s.Routes[r.name].Upstreams[m.name]
-				u.Resting, u.Ejected, u.Idle = m.health.resting(), m.health.ejected.Load(), m.pool.size()
-				s.Routes[r.name].Upstreams[m.name] = u
-			}
+		r.health(s.Routes[r.name].Upstreams)
+		for _, v := range r.variants {
+			v.health(s.Routes[r.name].Upstreams)
 		}
 	}
 	return s
+}
+
+// health fills in how the upstreams are.
+func (r *route) health(into map[string]UpstreamStats) {
+	for _, t := range r.tiers[anyAPI] {
+		for i := range t.members {
+			m := &t.members[i]
+			u := into[m.name]
+			u.Resting, u.Ejected, u.Idle = m.health.resting(), m.health.ejected.Load(), m.pool.size()
+			into[m.name] = u
+		}
+	}
 }
 
 func (r *routeStats) snapshot() RouteStats {
@@ -151,6 +176,7 @@ func (r *routeStats) snapshot() RouteStats {
 		Requests: r.requests.Load(), InFlight: r.inFlight.Load(), Retries: r.retries.Load(), Fallbacks: r.fallbacks.Load(),
 		BytesIn: r.bytesIn.Load(), BytesOut: r.bytesOut.Load(),
 		Status: map[string]int64{}, Failed: map[record.FailureKind]int64{}, Upstreams: map[string]UpstreamStats{},
+		Took: r.took.snapshot(), First: r.first.snapshot(),
 	}
 	for i, label := range [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
 		if n := r.status[i].Load(); n > 0 {

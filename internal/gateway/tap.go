@@ -19,6 +19,14 @@ type Tapped struct {
 	Route      string
 	Variant    string
 	Propensity float64
+	// Rollout and Stage are the plan's that chose the variant, Unit the hash of what was assigned as one; empty where nothing
+	// was chosen. Pairs is the exchange of which this one, a shadow's, is a copy.
+	Rollout string
+	Stage   int
+	Unit    string
+	Pairs   string
+	// Shadows is the variant of the configuration behind the variant shadow.
+	Shadows string
 
 	Upstream string // the one that answered, or was tried last
 	Format   string // openai or anthropic: what the path means; empty when it is neither's
@@ -65,6 +73,14 @@ type Tapped struct {
 
 	memory *atomic.Int64
 	held   int64
+}
+
+// Behind is the variant of the configuration that answered.
+func (t *Tapped) Behind() string {
+	if t.Shadows != "" {
+		return t.Shadows
+	}
+	return t.Variant
 }
 
 // Arrival is one read of the answer: at Time since Arrived there were End bytes of it.

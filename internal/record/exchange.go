@@ -14,6 +14,19 @@ const (
 	SourceFile     = "file"
 )
 
+// Assignment is how an exchange came to its variant.
+type Assignment struct {
+	Rollout string `json:"rollout"`
+	Stage   int    `json:"stage"`
+	// Unit is the keyed hash of what was assigned as one: request, session or user. It is not stored.
+	Unit string `json:"unit,omitempty"`
+	// Pairs is the exchange of which this one, a shadow's, is a copy.
+	Pairs string `json:"pairs,omitempty"`
+}
+
+// VariantShadow is the variant of copies whose answers nobody gets.
+const VariantShadow = "shadow"
+
 // Exchange is one request and answer seen online, through the gateway, from OpenTelemetry or from a file. It is what
 // travels on the bus, is scored, rolled up and stored. Times are seconds; nil means not known.
 type Exchange struct {
@@ -29,6 +42,8 @@ type Exchange struct {
 	Snapshot string `json:"snapshot"`
 	// Propensity is the probability with which the exchange was given to its variant: 1 without a choice.
 	Propensity float64 `json:"propensity"`
+	// Assigned says what chose the variant; nil where nothing did, or a tester.
+	Assigned *Assignment `json:"assigned,omitempty"`
 
 	// API is the wire format: openai.chat, openai.responses, openai.completions, openai.embeddings, openai.models,
 	// openai.moderations, anthropic.messages, anthropic.count_tokens, or other.
