@@ -50,7 +50,9 @@ type WorkerOptions struct {
 	// SegmentTag is the tag whose values are the roll-ups' segments.
 	SegmentTag string
 	Live       *Live // nil for none
-	Now        func() time.Time
+	// Evidence says where what rollouts decide on goes; its zero value is nowhere.
+	Evidence EvidenceOptions
+	Now      func() time.Time
 }
 
 func (o *WorkerOptions) validate() error {
@@ -89,22 +91,24 @@ type Worker struct {
 	seen    *seen
 	current *job // the batch being processed, kept while the store is down
 
-	batches, stored, scores, repeated, undecodable, invalid, rollups, failures atomic.Int64
-	failing                                                                    atomic.Pointer[string]
+	batches, evidence, evidenceLost, stored, scores, repeated, undecodable, invalid, rollups, failures atomic.Int64
+	failing                                                                                            atomic.Pointer[string]
 }
 
 // WorkerStats are counts since the worker was made.
 type WorkerStats struct {
-	Batches     int64
-	Stored      int64 // exchanges that were new to the store
-	Scores      int64 // scores that came apart from their exchange, also those that were there before
-	Repeated    int64 // exchanges that were there before
-	Undecodable int64 // records that could not be read, left out
-	Invalid     int64 // exchanges and late scores that the store refuses, left out
-	Rollups     int64
-	Failures    int64  // attempts to store a batch that failed
-	Failing     string // why the store does not take the present batch; empty when it does
-	Scorers     []ScoringStats
+	Batches int64
+	// Evidence was told to rollouts, EvidenceLost could not be, for its stream is full.
+	Evidence, EvidenceLost int64
+	Stored                 int64 // exchanges that were new to the store
+	Scores                 int64 // scores that came apart from their exchange, also those that were there before
+	Repeated               int64 // exchanges that were there before
+	Undecodable            int64 // records that could not be read, left out
+	Invalid                int64 // exchanges and late scores that the store refuses, left out
+	Rollups                int64
+	Failures               int64  // attempts to store a batch that failed
+	Failing                string // why the store does not take the present batch; empty when it does
+	Scorers                []ScoringStats
 }
 
 // NewWorker checks the options.
@@ -132,7 +136,7 @@ type job struct {
 	late      []record.Late
 	rollups   []record.Rollup
 	fresh     []record.Exchange // those that count in roll-ups
-	done      struct{ snapshots, exchanges, late bool }
+	done      struct{ evidence, snapshots, exchanges, late bool }
 	added     int
 }
 
@@ -219,6 +223,12 @@ func (w *Worker) decode(rs []bus.Record, j *job) {
 
 // put stores a job. Each of its steps may be repeated: what is there is left as it is, or replaced by the same.
 func (w *Worker) put(ctx context.Context, j *job) error {
+	if w.o.Evidence.Sink != nil && !j.done.evidence {
+		if err := w.publish(ctx, j); err != nil {
+			return fmt.Errorf("evidence: %w", err)
+		}
+		j.done.evidence = true
+	}
 	if len(j.snapshots) > 0 && !j.done.snapshots {
 		if err := w.o.Store.PutSnapshots(ctx, j.snapshots); err != nil {
 			return fmt.Errorf("snapshots: %w", err)
@@ -286,7 +296,7 @@ func (w *Worker) finish(j *job) {
 // Stats returns the counts.
 func (w *Worker) Stats() WorkerStats {
 	s := WorkerStats{
-		Batches: w.batches.Load(), Stored: w.stored.Load(), Scores: w.scores.Load(), Repeated: w.repeated.Load(), Undecodable: w.undecodable.Load(),
+		Batches: w.batches.Load(), Evidence: w.evidence.Load(), EvidenceLost: w.evidenceLost.Load(), Stored: w.stored.Load(), Scores: w.scores.Load(), Repeated: w.repeated.Load(), Undecodable: w.undecodable.Load(),
 		Invalid: w.invalid.Load(), Rollups: w.rollups.Load(), Failures: w.failures.Load(),
 	}
 	if why := w.failing.Load(); why != nil {

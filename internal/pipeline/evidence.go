@@ -1,0 +1,130 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/telltale-llm/telltale/internal/bus"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/store"
+)
+
+// maxEvidence is how much evidence is in one record of the bus.
+const maxEvidence = 256
+
+// EvidenceSink takes records for those who decide. Put returns when they are durable.
+type EvidenceSink interface {
+	Put(ctx context.Context, items []bus.Item) error
+}
+
+// EvidenceOptions say where evidence goes.
+type EvidenceOptions struct {
+	Sink EvidenceSink
+	// Outcomes says whether anybody waits for scores that come apart from their exchange; nil for nobody. Only then are
+	// their exchanges looked up, with Find.
+	Outcomes func() bool
+	Find     func(ctx context.Context, id string) (record.Exchange, error)
+}
+
+// EvidenceBatch is a record of the evidence stream. A batch of the worker's that is processed again after a crash gives records
+// of the same IDs with the same evidence, so that a reader who remembers the IDs counts each once.
+type EvidenceBatch struct {
+	ID       string            `json:"batch"`
+	Evidence []record.Evidence `json:"evidence"`
+}
+
+// EvidenceBatch encodes a record of the evidence stream.
+func (c *Codec) EvidenceBatch(b *EvidenceBatch) ([]byte, error) {
+	out, err := c.enc.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encode evidence: %w", err)
+	}
+	return out, nil
+}
+
+// DecodeEvidence reads what EvidenceBatch wrote.
+func (c *Codec) DecodeEvidence(b []byte) (EvidenceBatch, error) {
+	var out EvidenceBatch
+	if err := c.dec.Unmarshal(b, &out); err != nil {
+		return EvidenceBatch{}, fmt.Errorf("evidence: %w", err)
+	}
+	if out.ID == "" {
+		return EvidenceBatch{}, errors.New("evidence without the id of its batch")
+	}
+	for i := range out.Evidence {
+		out.Evidence[i].Time = out.Evidence[i].Time.UTC()
+	}
+	return out, nil
+}
+
+// findings is what a job's exchanges and late scores tell those who decide.
+func (w *Worker) findings(ctx context.Context, j *job) ([]record.Evidence, error) {
+	var out []record.Evidence
+	for i := range j.fresh {
+		if e, ok := record.NewEvidence(&j.fresh[i]); ok {
+			out = append(out, e)
+		}
+	}
+	o := &w.o.Evidence
+	if len(j.late) == 0 || o.Outcomes == nil || !o.Outcomes() {
+		return out, nil
+	}
+	here := make(map[string]*record.Exchange, len(j.exchanges))
+	for i := range j.exchanges {
+		here[j.exchanges[i].ID] = &j.exchanges[i]
+	}
+	for i := range j.late {
+		l := &j.late[i]
+		x := here[l.Exchange]
+		if x == nil {
+			found, err := o.Find(ctx, l.Exchange)
+			if errors.Is(err, store.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return nil, fmt.Errorf("the exchange of a late score: %w", err)
+			}
+			x = &found
+		}
+		if e, ok := record.NewEvidence(x); ok && (l.Score.Value != nil || l.Score.Pass != nil) {
+			out = append(out, record.Evidence{
+				ID: e.ID, Kind: record.EvidenceOutcome, Time: e.Time, Route: e.Route, Rollout: e.Rollout, Stage: e.Stage, Variant: e.Variant,
+				Propensity: e.Propensity, Unit: e.Unit, Paired: e.Paired,
+				Scores: []record.EvidenceScore{{Name: l.Score.Name, Value: l.Score.Value, Pass: l.Score.Pass}},
+			})
+		}
+	}
+	return out, nil
+}
+
+// publish puts a job's evidence on the bus, before anything that needs the store: who decides must not wait for that.
+func (w *Worker) publish(ctx context.Context, j *job) error {
+	all, err := w.findings(ctx, j)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	var items []bus.Item
+	told := int64(len(all))
+	for n := 0; len(all) > 0; n++ {
+		k := min(len(all), maxEvidence)
+		id := fmt.Sprintf("%s/%d", j.id, n)
+		data, err := w.o.Codec.EvidenceBatch(&EvidenceBatch{ID: id, Evidence: all[:k]})
+		if err != nil {
+			return err
+		}
+		items = append(items, bus.Item{ID: id, Data: data})
+		all = all[k:]
+	}
+	err = w.o.Evidence.Sink.Put(ctx, items)
+	if drop, ok := errors.AsType[*bus.DropError](err); ok && (drop.Reason == bus.Full || drop.Reason == bus.TooLarge) {
+		// Waiting would hold up the store for a stream that nobody reads.
+		w.evidenceLost.Add(told)
+		w.o.Log.Error("evidence for rollouts is lost", "exchanges", told, "error", err)
+		return nil
+	}
+	if err == nil {
+		w.evidence.Add(told)
+	}
+	return err
+}

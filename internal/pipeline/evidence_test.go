@@ -1,0 +1,133 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"testing"
+
+	"github.com/telltale-llm/telltale/internal/bus"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/store"
+)
+
+// heard keeps what was published, and can be made to fail.
+type heard struct {
+	items []bus.Item
+	err   error
+}
+
+func (h *heard) Put(_ context.Context, items []bus.Item) error {
+	if h.err != nil {
+		return h.err
+	}
+	h.items = append(h.items, items...)
+	return nil
+}
+
+func assigned(id, variant string, propensity float64) record.Exchange {
+	x := exchangeOf(id)
+	x.Variant, x.Propensity, x.Assigned = variant, propensity, &record.Assignment{Rollout: "swap", Stage: 2, Unit: "00ff"}
+	return x
+}
+
+func exchangeOf(id string) record.Exchange {
+	return record.Exchange{ID: id, Source: record.SourceGateway, Time: sampleStart, Route: "main", Variant: "baseline", Propensity: 1, Inclusion: 1, Redaction: "1"}
+}
+
+// TestEvidence processes a batch twice, as after a crash: the same records come with the same ids, without what was not assigned.
+func TestEvidence(t *testing.T) {
+	codec := NewCodec()
+	value := .25
+	var records []bus.Record
+	add := func(data []byte, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, bus.Record{Data: data})
+	}
+	const n = 2*maxEvidence + 3
+	for i := range n {
+		x := assigned(fmt.Sprint("x", i), "canary", .05)
+		if i%2 == 0 {
+			x = assigned(x.ID, "baseline", .95)
+		}
+		add(codec.Exchange(&x))
+	}
+	plain := exchangeOf("plain")
+	add(codec.Exchange(&plain))
+	for _, id := range []string{"x1", "before", "unknown", "plain"} {
+		add(codec.Late(&record.Late{Exchange: id, Mark: "m", Time: sampleStart, Score: record.OnlineScore{Name: "thumbs", Value: &value}, Redaction: "1"}))
+	}
+	find := func(_ context.Context, id string) (record.Exchange, error) {
+		if id == "before" {
+			return assigned(id, "canary", .01), nil
+		}
+		return record.Exchange{}, store.ErrNotFound
+	}
+	run := func(h *heard, outcomes bool) *Worker {
+		t.Helper()
+		w, err := NewWorker(WorkerOptions{Source: new(bus.Bus), Stream: "s", Store: newMemory(), Codec: codec, Log: slog.New(slog.DiscardHandler), Evidence: EvidenceOptions{Sink: h, Outcomes: func() bool { return outcomes }, Find: find}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.handle(t.Context(), bus.Batch{ID: "b7", Records: records}); err != nil && h.err == nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	var first, again heard
+	if w := run(&first, true); w.Stats().Evidence != n+2 {
+		t.Errorf("%+v", w.Stats())
+	}
+	run(&again, true)
+	if !reflect.DeepEqual(first, again) || len(first.items) != 3 || first.items[0].ID != "b7/0" {
+		t.Fatalf("%d and %d records", len(first.items), len(again.items))
+	}
+	got := map[string]record.Evidence{}
+	kinds := map[string]int{}
+	for _, item := range first.items {
+		b, err := codec.DecodeEvidence(item.Data)
+		if err != nil || b.ID != item.ID {
+			t.Fatalf("%v: %+v", err, b)
+		}
+		for _, e := range b.Evidence {
+			got[e.Kind+e.ID] = e
+			kinds[e.Kind]++
+		}
+	}
+	if kinds[record.EvidenceExchange] != n || kinds[record.EvidenceOutcome] != 2 {
+		t.Errorf("%v", kinds)
+	}
+	for _, id := range []string{"x0", "x1"} {
+		if e := got[id]; e.Propensity != .05 || e.Rollout != "swap" || e.Stage != 2 || e.Unit != "00ff" || !e.Time.Equal(sampleStart) {
+			t.Errorf("%+v", e)
+		}
+	}
+	if e := got["outcomex1"]; e.Variant != "canary" || len(e.Scores) != 1 || *e.Scores[0].Value != value || e.Unit != "00ff" {
+		t.Errorf("%+v", e)
+	}
+	if e := got["outcomebefore"]; e.Propensity != .01 {
+		t.Errorf("%+v", e)
+	}
+
+	var unasked heard
+	if w := run(&unasked, false); w.Stats().Evidence != n {
+		t.Errorf("%+v", w.Stats())
+	}
+	// A full stream must not hold up the store; a bus that is down does, as it does for exchanges.
+	full := heard{err: &bus.DropError{Reason: bus.Full}}
+	if w := run(&full, false); w.Stats().EvidenceLost != n || w.Stats().Stored != n+1 {
+		t.Errorf("%+v", w.Stats())
+	}
+	down := heard{err: errors.New("down")}
+	if w := run(&down, false); w.Stats().Stored != 0 || w.Stats().Failures != 1 {
+		t.Errorf("%+v", w.Stats())
+	}
+	if _, err := codec.DecodeEvidence([]byte{0xff}); err == nil {
+		t.Error("garbage was read")
+	}
+}

@@ -1,0 +1,90 @@
+package record
+
+import (
+	"math"
+	"time"
+)
+
+// What an Evidence reports: values of Evidence.Kind.
+const (
+	EvidenceExchange = ""         // an exchange has ended
+	EvidenceOutcome  = "outcome"  // something learnt later of an exchange: feedback, a late judge
+	EvidenceSentinel = "sentinel" // a case of a critical regression suite was replayed
+)
+
+// Evidence is what a rollout or an experiment needs to know of one exchange: how it was assigned and what came of it,
+// without any of its content. It is made of every exchange that a plan assigned, never of a sample. Times are seconds; nil
+// means not known.
+type Evidence struct {
+	// ID is the exchange's. Evidence of kind outcome has that of the exchange it is about.
+	ID   string `json:"id"`
+	Kind string `json:"kind,omitempty"`
+	// Time is when the request arrived; also for an outcome that was learnt later.
+	Time    time.Time `json:"time"`
+	Route   string    `json:"route"`
+	Rollout string    `json:"rollout"` // name; empty for a tester's override, which is no evidence
+	Stage   int       `json:"stage"`
+	Variant string    `json:"variant"` // baseline, the variant's name, or VariantShadow
+	// Propensity is the probability, fixed before the outcome, with which the exchange went to the candidate, whichever
+	// arm it fell on: that of the variant, or 1 minus that of the baseline.
+	Propensity float64 `json:"propensity"`
+	// Unit is the keyed hash of what was assigned as one, 16 hex digits; empty when each request is a unit.
+	Unit string `json:"unit,omitempty"`
+	// Retries is how many times the client had sent this request before.
+	Retries      int         `json:"retries,omitempty"`
+	ErrorKind    FailureKind `json:"error_kind,omitempty"`
+	Status       int         `json:"status,omitempty"`
+	Latency      *float64    `json:"latency,omitempty"`
+	TTFT         *float64    `json:"ttft,omitempty"`
+	FinishReason string      `json:"finish_reason,omitempty"`
+	Refused      bool        `json:"refused,omitempty"`
+	OutputTokens *int        `json:"output_tokens,omitempty"`
+	Cost         *float64    `json:"cost,omitempty"`
+	// Scores are those that were made, each at most once by name.
+	Scores []EvidenceScore `json:"scores,omitempty"`
+	// Canceled says that the client went away before the answer ended.
+	Canceled bool `json:"canceled,omitempty"`
+	// Paired is the exchange of which this one, a shadow's, is a copy.
+	Paired string `json:"paired,omitempty"`
+	// Case is the case of a sentinel suite that was replayed; Passed whether it passed, nil when that could not be told.
+	Case   string `json:"case,omitempty"`
+	Passed *bool  `json:"passed,omitempty"`
+}
+
+// EvidenceScore is an online score without what explains it. A score with neither Value nor Pass could not be made.
+type EvidenceScore struct {
+	Name  string   `json:"name"`
+	Value *float64 `json:"value,omitempty"`
+	Pass  *bool    `json:"pass,omitempty"`
+}
+
+// NewEvidence returns what x is evidence of; ok is false when no plan assigned it.
+func NewEvidence(x *Exchange) (e Evidence, ok bool) {
+	a := x.Assigned
+	if a == nil || a.Rollout == "" {
+		return Evidence{}, false
+	}
+	e = Evidence{
+		ID: x.ID, Time: x.Time, Route: x.Route, Rollout: a.Rollout, Stage: a.Stage, Variant: x.Variant, Unit: a.Unit, Retries: x.Retries,
+		ErrorKind: x.ErrorKind, Status: x.Status, Latency: x.Latency, TTFT: x.TTFT, FinishReason: x.FinishReason, Refused: x.Refused,
+		Cost: x.Cost, Canceled: x.ErrorKind == Canceled, Paired: a.Pairs,
+	}
+	switch x.Variant {
+	case "baseline":
+		// Rounded, so that both arms of a stage have the same number.
+		e.Propensity = math.Round((1-x.Propensity)*1e12) / 1e12
+	case VariantShadow:
+	default:
+		e.Propensity = x.Propensity
+	}
+	if x.Usage != nil {
+		n := x.Usage.Completion
+		e.OutputTokens = &n
+	}
+	for _, s := range x.Scores {
+		if s.Value != nil || s.Pass != nil {
+			e.Scores = append(e.Scores, EvidenceScore{Name: s.Name, Value: s.Value, Pass: s.Pass})
+		}
+	}
+	return e, true
+}
