@@ -78,7 +78,7 @@ func newExchangesCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exchanges",
 		Short: "Find, show, follow, export and import exchanges of a running server",
-		Long:  "Finds what telltale serve has seen: requests and answers with what was measured of them. docs/exchanges.md describes the fields.",
+		Long:  "Finds what telltale serve has seen: requests and answers with what was measured of them. docs/exchange.md describes the fields.",
 		Example: `  telltale exchanges list --since 1h --outcome failed
   telltale exchanges show 01981f8e-5b2a-7c4e-9d52-0a5f3f1e8c77
   telltale exchanges tail --route support

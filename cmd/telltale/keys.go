@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,13 +34,16 @@ gateway, and not the API. docs/gateway.md has more.`,
 	fl := cmd.PersistentFlags()
 	fl.StringVar(&file, "file", "", "`file` of the keys (default: the one that the server's configuration names, or keys.yaml)")
 	fl.StringVarP(&server, "config", "c", "server.yaml", "the server's configuration `file`")
-	open := func() (*access.Keys, string, error) {
+	open := func(routes []string) (*access.Keys, string, error) {
 		path := file
 		if path == "" {
 			path = filepath.Join(filepath.Dir(server), "keys.yaml")
 			if _, err := os.Stat(server); err == nil {
-				s, err := app.LoadServer(server, os.LookupEnv)
+				s, err := app.LoadServerNames(server, os.LookupEnv)
 				if err != nil {
+					return nil, "", err
+				}
+				if err := knownRoutes(s, routes); err != nil {
 					return nil, "", err
 				}
 				path = s.Access.File
@@ -52,7 +56,22 @@ gateway, and not the API. docs/gateway.md has more.`,
 	return cmd
 }
 
-type openKeys func() (keys *access.Keys, path string, err error)
+// openKeys opens the file of keys. Routes are those that a new key is to name.
+type openKeys func(routes []string) (keys *access.Keys, path string, err error)
+
+// knownRoutes keeps a slip of the pen from making a key that opens nothing.
+func knownRoutes(s *config.Server, routes []string) error {
+	names := []string{config.APIScope}
+	for _, r := range s.Routes {
+		names = append(names, r.Name)
+	}
+	for _, r := range routes {
+		if !slices.Contains(names, r) {
+			return &config.Error{Pos: config.Pos{Key: "--route"}, Value: r, Problem: "there is no such route", Want: "one of " + strings.Join(names, ", ")}
+		}
+	}
+	return nil
+}
 
 func newKeysAddCmd(open openKeys) *cobra.Command {
 	var e access.Entry
@@ -78,7 +97,7 @@ func newKeysAddCmd(open openKeys) *cobra.Command {
 					return &usageError{fmt.Errorf("--%s %v: want a number from 0", name, v)}
 				}
 			}
-			keys, path, err := open()
+			keys, path, err := open(e.Routes)
 			if err != nil {
 				return err
 			}
@@ -125,7 +144,7 @@ func newKeysListCmd(open openKeys) *cobra.Command {
 			if err := oneOf("format", format, compareFormats); err != nil {
 				return err
 			}
-			keys, _, err := open()
+			keys, _, err := open(nil)
 			if err != nil {
 				return err
 			}
@@ -183,7 +202,7 @@ func newKeysRevokeCmd(open openKeys) *cobra.Command {
 		Short: "End a key",
 		Args:  oneName,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			keys, _, err := open()
+			keys, _, err := open(nil)
 			if err != nil {
 				return err
 			}

@@ -31,6 +31,7 @@ uncertainty, whether the system is still good.
   telltale view                       show runs in a browser, those under way too
   telltale export mlflow DIR          write a run's results for another tool
   telltale serve                      run the gateway and keep what it sees
+  telltale doctor                     examine a server's configuration and this machine
   telltale exchanges list             find what a server has seen; show, tail, export, import
   telltale stats ROUTE                requests, errors, latencies, tokens and cost of a route
   telltale replay ID                  send an exchange's request again and show what differs
@@ -55,7 +56,7 @@ uncertainty, whether the system is still good.
 		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
 	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newFlakyCmd(s),
-		newServeCmd(), newExchangesCmd(), newStatsCmd(), newReplayCmd(), newForgetCmd(), newKeysCmd(), newPrivacyCmd(), newVersionCmd())
+		newServeCmd(), newDoctorCmd(), newExchangesCmd(), newStatsCmd(), newReplayCmd(), newForgetCmd(), newKeysCmd(), newPrivacyCmd(), newVersionCmd())
 	return root
 }
 

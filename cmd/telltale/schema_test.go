@@ -42,6 +42,7 @@ func TestSchemaGolden(t *testing.T) {
 	}
 	f("suite.schema.json", config.SuiteSchema)
 	f("server.schema.json", config.ServerSchema)
+	f("rollout.schema.json", func(map[string]string) ([]byte, error) { return config.RolloutSchema() })
 }
 
 // What telltale serve init writes, and what the docs show, is what the schema takes.

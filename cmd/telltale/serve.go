@@ -23,6 +23,7 @@ type serveFlags struct {
 	config, prices, logFormat, logLevel string
 	pprof                               string
 	grace                               time.Duration
+	place                               config.Placement
 }
 
 func newServeCmd() *cobra.Command {
@@ -38,31 +39,50 @@ Clients change one base URL. Users' requests come first: whatever fails behind t
 was not captured is counted. Everything listens on this machine only, unless keys are asked for.
 
 A change of the configuration's file is taken without dropping a request; with a mistake in it the one before stays in
-force. docs/gateway.md describes it.`,
+force. docs/gateway.md describes it.
+
+One process does all of it. With a NATS server and ClickHouse the parts can be processes of their own, and each can run
+several times: --role says what this one does. docs/server.md describes it.`,
 		Example: `  telltale serve init                 # writes server.yaml to start from
   telltale serve --config server.yaml
-  export OPENAI_BASE_URL=http://127.0.0.1:4000/v1`,
+  export OPENAI_BASE_URL=http://127.0.0.1:4000/v1
+  telltale serve --role gateway --nats nats://bus:4222
+  telltale serve --role worker --nats nats://bus:4222 --store clickhouse://telltale@db:9000/telltale`,
 		Args: subcommandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd, &f) },
 	}
 	fl := cmd.Flags()
-	fl.StringVarP(&f.config, "config", "c", "server.yaml", "configuration `file`")
+	f.addPlace(cmd)
 	fl.StringVar(&f.prices, "prices", "", "`file` of prices besides the built-in ones")
 	fl.StringVar(&f.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	fl.StringVar(&f.logLevel, "log-level", "info", "least `level` that is logged: debug, info, warn or error")
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "`time` that requests under way have to finish at the end")
 	fl.StringVar(&f.pprof, "pprof", "", "loopback `address` of Go's profiles, for those who work on telltale")
 	_ = fl.MarkHidden("pprof")
-	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("log-level", cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(newServeInitCmd())
 	return cmd
 }
 
+// addPlace adds the flags that say which configuration is meant, and what this process does of it.
+func (f *serveFlags) addPlace(cmd *cobra.Command) {
+	fl := cmd.Flags()
+	fl.StringVarP(&f.config, "config", "c", "server.yaml", "configuration `file`")
+	fl.StringSliceVar(&f.place.Roles, "role", nil, "`roles` of this process: gateway, ingest, worker, control, api; all of them when it is not given (roles in the configuration)")
+	fl.StringVar(&f.place.Bus, "nats", "", "`address` of a NATS server that several processes share, instead of the bus inside this one (bus.url)")
+	fl.StringVar(&f.place.Store, "store", "", "`address` of a ClickHouse server, instead of the store inside this process (store.url)")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml")
+	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions(config.Roles[:], cobra.ShellCompDirectiveNoFileComp))
+}
+
 // serveMemory is what Go's memory keeps to, in bytes, when GOMEMLIMIT says nothing: near it the collector works more rather
 // than the heap growing to twice what is in use. DuckDB's memory comes on top, with a limit of its own.
 const serveMemory = 768 << 20
+
+// serveGC is how much garbage a server lets come together, in percent of what is in use, when GOGC says nothing: much is in
+// use for long, unlike in an evaluation, and at full load each percent is several hundred kilobytes.
+const serveGC = 100
 
 func runServe(cmd *cobra.Command, f *serveFlags) error {
 	var level slog.Level
@@ -89,10 +109,13 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(serveMemory)
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(serveGC)
+	}
 	err := app.Serve(ctx, app.ServeOptions{
-		Config: f.config, Env: os.LookupEnv, Prices: f.prices, Log: slog.New(h), Grace: f.grace, Hangup: hangups(ctx),
-		Ready: func(gateway, api, grpc string) {
-			for _, l := range []struct{ what, at string }{{"gateway on http://", gateway}, {"api on http://", api}, {"otlp (gRPC) on ", grpc}} {
+		Config: f.config, Placement: f.place, Env: os.LookupEnv, Prices: f.prices, Log: slog.New(h), Grace: f.grace, Hangup: hangups(ctx),
+		Ready: func(scheme, gateway, api, grpc string) {
+			for _, l := range []struct{ what, at string }{{"gateway on " + scheme + "://", gateway}, {"api on " + scheme + "://", api}, {"otlp (gRPC) on ", grpc}} {
 				if l.at != "" {
 					fmt.Fprintln(cmd.OutOrStdout(), l.what+l.at)
 				}

@@ -160,7 +160,7 @@ the upstream's address and key; the request does not go through the gateway and 
 			if repeats < 1 || repeats > 1000 {
 				return &usageError{fmt.Errorf("--repeats %d: want 1 to 1000", repeats)}
 			}
-			server, err := app.LoadServer(file, os.LookupEnv)
+			server, err := app.LoadUpstreams(file, os.LookupEnv)
 			if err != nil {
 				return err
 			}

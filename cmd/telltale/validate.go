@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -16,10 +17,11 @@ func newValidateCmd() *cobra.Command {
 	var skip, code bool
 	cmd := &cobra.Command{
 		Use:   "validate FILE…",
-		Short: "Check suites and server configurations without running them",
-		Long: `Reads each suite with everything it refers to, its dataset included, or each server's configuration with its
-keys, and reports every mistake with file, line and key. No provider is asked and nothing is written. Exit code 2 when there is a mistake.`,
-		Example:           "  telltale validate telltale.yaml\n  telltale validate suites/*.yaml --var model=gpt-4.1-mini",
+		Short: "Check suites, server configurations and rollouts without running them",
+		Long: `Reads each suite with everything it refers to, its dataset included, each server's configuration with its
+keys, or each rollout, and reports every mistake with file, line and key. A rollout is also held against the server's
+configuration when both are given. No provider is asked and nothing is written. Exit code 2 when there is a mistake.`,
+		Example:           "  telltale validate telltale.yaml\n  telltale validate suites/*.yaml --var model=gpt-4.1-mini\n  telltale validate server.yaml rollout.yaml",
 		ValidArgsFunction: completeSuites,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -33,8 +35,25 @@ keys, and reports every mistake with file, line and key. No provider is asked an
 				return err
 			}
 			var errs config.Errors
+			var servers []string
 			for _, file := range args {
 				if app.IsServer(file) {
+					servers = append(servers, file)
+				}
+			}
+			for _, file := range args {
+				if app.IsRollout(file) {
+					sum, err := app.ValidateRollout(file, servers, os.LookupEnv)
+					if err != nil {
+						errs.Append(config.Pos{File: file}, err)
+						continue
+					}
+					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: ok: %s\n", file, sum); err != nil {
+						return err
+					}
+					continue
+				}
+				if slices.Contains(servers, file) {
 					sum, err := app.ValidateServer(file, os.LookupEnv)
 					if err != nil {
 						errs.Append(config.Pos{File: file}, err)
@@ -68,24 +87,27 @@ keys, and reports every mistake with file, line and key. No provider is asked an
 
 func newSchemaCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "schema [suite|server]",
-		Short: "Print the JSON Schema of suite files, or of a server's configuration",
+		Use:   "schema [suite|server|rollout]",
+		Short: "Print the JSON Schema of suite files, of a server's configuration or of rollouts",
 		Long: `Prints the JSON Schema that editors use to complete and check suite files. In VS Code with the YAML extension,
 put this line at the top of a suite:
 
   # yaml-language-server: $schema=./suite.schema.json`,
 		Example: "  telltale schema > suite.schema.json",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 || len(args) == 1 && args[0] != "suite" && args[0] != "server" {
-				return &usageError{fmt.Errorf("schema takes suite or server, got %q", args)}
+			if len(args) > 1 || len(args) == 1 && !slices.Contains([]string{"suite", "server", "rollout"}, args[0]) {
+				return &usageError{fmt.Errorf("schema takes suite, server or rollout, got %q", args)}
 			}
 			return nil
 		},
-		ValidArgs: []string{"suite", "server"},
+		ValidArgs: []string{"suite", "server", "rollout"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			of := config.SuiteSchema
 			if len(args) == 1 && args[0] == "server" {
 				of = config.ServerSchema
+			}
+			if len(args) == 1 && args[0] == "rollout" {
+				of = func(map[string]string) ([]byte, error) { return config.RolloutSchema() }
 			}
 			b, err := of(app.AssertionKinds())
 			if err != nil {

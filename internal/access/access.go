@@ -14,6 +14,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -108,8 +109,8 @@ func Open(o Options) (*Keys, error) {
 	return k, nil
 }
 
-// Authenticate tells whose key a request carries: in telltale-key, as a bearer token or in x-api-key. It returns nil
-// without an error when there is no key of telltale's among them. The error is ErrUnknown, ErrRevoked or ErrExpired.
+// Authenticate tells whose key a request carries: in telltale-key, as a bearer token, as the password of Basic
+// authentication (Langfuse's SDKs send their secret key so) or in x-api-key. It returns nil without an error when there is no key of telltale's among them. The error is ErrUnknown, ErrRevoked or ErrExpired.
 func (k *Keys) Authenticate(h http.Header) (*Client, error) {
 	key := presented(h)
 	if key == "" {
@@ -137,9 +138,31 @@ func presented(h http.Header) string {
 				return v
 			}
 		}
+		if v = BasicKey(v); v != "" {
+			return v
+		}
 	}
 	for _, v := range h["X-Api-Key"] {
 		if v = strings.TrimSpace(v); strings.HasPrefix(v, Prefix) {
+			return v
+		}
+	}
+	return ""
+}
+
+// BasicKey is telltale's key in an Authorization header of the scheme Basic, as its password or its user; "" where there
+// is none.
+func BasicKey(authorization string) string {
+	if len(authorization) <= 6 || !strings.EqualFold(authorization[:6], "basic ") {
+		return ""
+	}
+	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(authorization[6:]))
+	if err != nil {
+		return ""
+	}
+	user, password, _ := strings.Cut(string(b), ":")
+	for _, v := range []string{password, user} {
+		if strings.HasPrefix(v, Prefix) {
 			return v
 		}
 	}

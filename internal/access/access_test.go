@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -66,6 +67,14 @@ func TestIssueAndAuthenticate(t *testing.T) {
 	f(http.Header{"Authorization": {"bearer  " + key}}, "team-a", nil)
 	f(http.Header{"X-Api-Key": {key}}, "team-a", nil)
 	f(http.Header{Header: {key}, "Authorization": {"Bearer sk-own"}}, "team-a", nil)
+	basic := func(user, password string) http.Header {
+		return http.Header{"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))}}
+	}
+	f(basic("pk-lf", key), "team-a", nil)
+	f(basic(key, ""), "team-a", nil)
+	f(basic("pk-lf", "sk-lf"), "", nil)
+	f(basic("pk-lf", Prefix+"none"), "", ErrUnknown)
+	f(http.Header{"Authorization": {"Basic ?"}}, "", nil)
 	f(http.Header{}, "", nil)
 	f(bearer("sk-own"), "", nil)
 	f(http.Header{"Authorization": {key}}, "", nil)

@@ -24,6 +24,9 @@ func (c *Client) Allows(route string) bool {
 	return len(c.entry.Routes) == 0 || slices.Contains(c.entry.Routes, route)
 }
 
+// Budgeted says whether the key has a budget of money.
+func (c *Client) Budgeted() bool { return c.entry.Budget > 0 }
+
 // meter counts what a client uses. Requests and tokens are buckets: full at a minute's worth, filled evenly.
 type meter struct {
 	mu       sync.Mutex

@@ -44,8 +44,8 @@ const (
 	longestWait  = 30 * time.Second
 )
 
-// State is how far a target is.
-type State struct {
+// TargetState is how far a target is.
+type TargetState struct {
 	Target  string    `json:"target"`
 	Wanted  uint64    `json:"wanted"`  // revision
 	Applied uint64    `json:"applied"` // revision that it took
@@ -63,13 +63,13 @@ type Driver struct {
 	wanted  Change
 	any     bool
 	changed chan struct{} // closed and replaced with every change
-	states  []State
+	states  []TargetState
 }
 
 // NewDriver starts a goroutine for each target; Close ends them.
 func NewDriver(targets []Target, log *slog.Logger) *Driver {
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Driver{log: log, stop: stop, changed: make(chan struct{}), states: make([]State, len(targets))}
+	d := &Driver{log: log, stop: stop, changed: make(chan struct{}), states: make([]TargetState, len(targets))}
 	for i, t := range targets {
 		d.states[i].Target = t.Name()
 		d.wg.Go(func() { d.drive(ctx, i, t) })
@@ -93,10 +93,10 @@ func (d *Driver) Want(c Change) {
 }
 
 // States lists how far each target is.
-func (d *Driver) States() []State {
+func (d *Driver) States() []TargetState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return append([]State(nil), d.states...)
+	return append([]TargetState(nil), d.states...)
 }
 
 // Settle waits until every target took the newest change, or the context ends.

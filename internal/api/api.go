@@ -33,7 +33,12 @@ type Options struct {
 	Tokens func(name string) []string
 	// Ingest takes exchanges from elsewhere: OTLP, Langfuse's path for it, and JSON. Nil takes none.
 	Ingest http.Handler
-	// Auth says why a request may not be answered; nil lets every request through.
+	// Rollouts returns the rollouts, or why there are none at the moment; nil for none.
+	Rollouts func() (Rollouts, error)
+	// Metrics answers GET /metrics; nil for none.
+	Metrics http.Handler
+	// Auth says why a request may not be answered; nil lets every request through. The error is Forbidden where another key
+	// would do.
 	Auth func(*http.Request) error
 	// AnyHost answers requests whatever host they name: for servers that other machines are meant to reach.
 	AnyHost bool
@@ -47,6 +52,7 @@ type Status struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Config  string    `json:"config" doc:"Hash of the configuration without secrets"`
+	Roles   []string  `json:"roles" doc:"What this process does: gateway, ingest, worker, control, api"`
 	// ReloadError is why the last change of the configuration was not taken; the one before is still in force.
 	ReloadError string         `json:"reload_error,omitempty"`
 	Capture     CaptureStatus  `json:"capture"`
@@ -66,7 +72,7 @@ type CaptureStatus struct {
 
 // PartStatus is the state of the bus or the store.
 type PartStatus struct {
-	Kind    string           `json:"kind" doc:"embedded, nats, duckdb or clickhouse"`
+	Kind    string           `json:"kind" doc:"embedded, nats, duckdb or clickhouse; none where the process' roles need none"`
 	OK      bool             `json:"ok"`
 	Error   string           `json:"error,omitempty"`
 	Numbers map[string]int64 `json:"numbers,omitempty"`
@@ -89,19 +95,29 @@ type UpstreamStatus struct {
 	Numbers map[string]int64 `json:"numbers,omitempty"`
 }
 
+// Forbidden is why a key that is valid may not ask.
+type Forbidden string
+
+func (f Forbidden) Error() string { return string(f) }
+
 type server struct{ o Options }
 
-// New returns the API's handler. It answers below /v1, and /openapi.json and /openapi.yaml.
+// New returns the API's handler. It answers below /v1, /metrics, /openapi.json and /openapi.yaml.
 func New(o Options) http.Handler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	mux := http.NewServeMux()
-	register(humago.New(mux, description(o.Version)), &server{o})
+	a := humago.New(mux, description(o.Version))
+	register(a, &server{o})
+	registerRollouts(a, &server{o})
 	if o.Ingest != nil {
 		for _, path := range []string{"POST /v1/traces", "POST /v1/logs", "POST /v1/exchanges", "/api/public/otel/"} {
 			mux.Handle(path, o.Ingest)
 		}
+	}
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", o.Metrics)
 	}
 	return o.guard(mux)
 }
@@ -110,6 +126,7 @@ func New(o Options) http.Handler {
 func Document(version string) ([]byte, error) {
 	a := humago.New(http.NewServeMux(), description(version))
 	register(a, &server{})
+	registerRollouts(a, &server{})
 	return a.OpenAPI().MarshalJSON()
 }
 
@@ -126,6 +143,9 @@ func description(version string) huma.Config {
 // guard refuses what a web page of another origin could send, and who has no key where one is needed.
 func (o Options) guard(next http.Handler) http.Handler {
 	origins := http.NewCrossOriginProtection()
+	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusForbidden, "the request comes from another site's page")
+	}))
 	return origins.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -136,6 +156,11 @@ func (o Options) guard(next http.Handler) http.Handler {
 			return
 		case o.Auth != nil:
 			if err := o.Auth(r); err != nil {
+				if no, ok := errors.AsType[Forbidden](err); ok {
+					h.Set("WWW-Authenticate", `Bearer error="insufficient_scope"`)
+					problem(w, http.StatusForbidden, no.Error())
+					return
+				}
 				h.Set("WWW-Authenticate", "Bearer")
 				problem(w, http.StatusUnauthorized, err.Error())
 				return
@@ -153,6 +178,9 @@ func (o Options) guard(next http.Handler) http.Handler {
 // failure turns an error into a problem document. What is not a caller's mistake says no more than it must.
 func failure(err error) error {
 	if bad, ok := errors.AsType[*store.QueryError](err); ok {
+		if bad.Field == "to" { // as the store has it
+			bad = &store.QueryError{Field: "until", Value: bad.Value, Want: "a time after since"}
+		}
 		return huma.Error422UnprocessableEntity("a value cannot be used", &huma.ErrorDetail{Location: "query." + bad.Field, Message: "want " + bad.Want, Value: bad.Value})
 	}
 	switch {

@@ -158,7 +158,9 @@ func TestMistakesAreNamed(t *testing.T) {
 	f("/v1/exchanges?nosuch=1", 422, "nosuch")
 	f("/v1/exchanges/nosuch", 404, "no record")
 	f("/v1/routes/r/stats?by=colour", 422, "variant")
-	f("/v1/routes/r/stats?since=1h&until=2h", 422, "after from")
+	f("/v1/exchanges?source=gatway", 422, "gateway, otlp")
+	f("/v1/exchanges?error=time_out", 422, "rate_limited")
+	f("/v1/routes/r/stats?since=1h&until=2h", 422, "a time after since")
 	f("/v1/nosuch", 404, "")
 }
 
@@ -180,13 +182,17 @@ func TestOnlyThisMachineMayAsk(t *testing.T) {
 	keyed := serve(t, two(), func(o *Options) {
 		o.AnyHost = true
 		o.Auth = func(r *http.Request) error {
-			if r.Header.Get("Authorization") != "Bearer good" {
-				return errors.New("a key is needed")
+			switch r.Header.Get("Authorization") {
+			case "Bearer good":
+				return nil
+			case "Bearer gateway":
+				return Forbidden("the key is for the gateway")
 			}
-			return nil
+			return errors.New("a key is needed")
 		}
 	})
 	f(keyed, "GET", "/v1/status", "", 401, "Host", "api.example")
+	f(keyed, "GET", "/v1/status", "", 403, "Authorization", "Bearer gateway")
 	f(keyed, "GET", "/v1/status", "", 200, "Host", "api.example", "Authorization", "Bearer good")
 }
 

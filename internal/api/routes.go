@@ -49,9 +49,9 @@ type Filter struct {
 	Variant    []string `query:"variant"`
 	Snapshot   []string `query:"snapshot"`
 	Model      []string `query:"model" doc:"As asked, or as served"`
-	Source     []string `query:"source"`
+	Source     []string `query:"source" enum:"gateway,otlp,langfuse,json,file"`
 	Status     []int    `query:"status" doc:"HTTP status"`
-	Error      []string `query:"error" doc:"Kind of error, such as timeout"`
+	Error      []string `query:"error" enum:"canceled,timeout,connection,rate_limited,server,auth,not_found,bad_request,malformed,empty,cut,missing,exited,too_large" doc:"Kind of error"`
 	Outcome    string   `query:"outcome" enum:"answered,failed"`
 	MinLatency float64  `query:"min_latency" minimum:"0" doc:"Seconds"`
 	User       string   `query:"user" doc:"A person as clients name them, or as stored"`

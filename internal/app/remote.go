@@ -249,7 +249,10 @@ func (r *Remote) refused(resp *http.Response) error {
 			e.Key = resp.Request.URL.Path[i+1:] // the id that was asked for
 		}
 		return e
-	case http.StatusUnauthorized:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if resp.Header.Get("WWW-Authenticate") == "" {
+			break // not for want of a key
+		}
 		return &config.Error{Pos: config.Pos{Key: APIKeyEnv}, Problem: p.Detail, Want: "a key with the scope api"}
 	}
 	return &CouldNotRun{Err: &Refusal{resp.StatusCode, p.Detail, resp.Header.Get("Retry-After")}}

@@ -9,11 +9,14 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/golden"
+	"github.com/telltale-llm/telltale/internal/privacy"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/redact"
 	"github.com/telltale-llm/telltale/internal/wiretap"
@@ -89,7 +92,11 @@ func RunReplay(ctx context.Context, o ReplayOptions) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, notes, err := replayBody(x, &o.Snapshot)
+	redactor, err := replayRedactor(o.Server)
+	if err != nil {
+		return nil, err
+	}
+	body, notes, err := replayBody(x, &o.Snapshot, redactor)
 	if err != nil {
 		return nil, err
 	}
@@ -101,11 +108,12 @@ func RunReplay(ctx context.Context, o ReplayOptions) (*Replay, error) {
 	defer client.CloseIdleConnections()
 	secrets := redact.New(o.Server.Secrets...)
 	for i := range o.Repeats {
-		r := replayOnce(ctx, client, up, x, body, secrets)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		now := replayOnce(ctx, client, up, x, body, secrets)
+		// The answer of then was redacted, so that of now is compared, and shown, as it would have been kept.
+		if err := redactor.Exchange(ctx, now); err != nil {
+			return nil, err
 		}
-		out.Now = append(out.Now, r)
+		out.Now = append(out.Now, replied(now))
 		if o.Progress != nil {
 			o.Progress(i + 1)
 		}
@@ -149,8 +157,19 @@ func replayUpstream(s *config.Server, x *record.Exchange) (*config.Route, *confi
 	return nil, nil, &config.Error{Pos: route.Pos.At("upstreams"), Value: x.Upstream, Problem: "the upstream that answered is not there any more", Want: "a configuration that has it"}
 }
 
+// replayRedactor redacts as the server does, with the key that the server made for itself where that can be read.
+func replayRedactor(s *config.Server) (*privacy.Redactor, error) {
+	p := s.Privacy
+	if len(p.Key) == 0 {
+		if key, err := os.ReadFile(filepath.Join(s.Data, privacyKeyFile)); err == nil {
+			p.Key, p.KeyID = key, ownKeyID
+		}
+	}
+	return privacy.New(p, privacy.Options{})
+}
+
 // replayBody is the request as it was kept, with what the snapshot says laid over it.
-func replayBody(x *record.Exchange, snap *record.Snapshot) (body []byte, notes []string, err error) {
+func replayBody(x *record.Exchange, snap *record.Snapshot, redactor *privacy.Redactor) (body []byte, notes []string, err error) {
 	dec := json.NewDecoder(bytes.NewReader(x.Content.Body))
 	dec.UseNumber()
 	m := map[string]any{}
@@ -168,12 +187,10 @@ func replayBody(x *record.Exchange, snap *record.Snapshot) (body []byte, notes [
 	} else {
 		notes = append(notes, "the request had no seed: answers may differ by chance")
 	}
-	found := 0
-	for _, n := range x.Found {
-		found += n
-	}
-	if found > 0 {
-		notes = append(notes, fmt.Sprintf("%d values were redacted when it was kept, so the request is not the one of then", found))
+	if n := redactor.Marks(string(x.Content.Body)); n > 0 {
+		notes = append(notes, fmt.Sprintf("%d values of the request were redacted when it was kept, so that it is not the one of then", n))
+	} else if len(x.Found) > 0 && redactor.Removes() {
+		notes = append(notes, "values were removed when it was kept, so that the request may not be the one of then")
 	}
 	if len(x.Cut) > 0 {
 		notes = append(notes, fmt.Sprintf("what was kept is cut: %v", x.Cut))
@@ -184,19 +201,22 @@ func replayBody(x *record.Exchange, snap *record.Snapshot) (body []byte, notes [
 
 const mostReplayed = 32 << 20 // bytes of an answer
 
-func replayOnce(ctx context.Context, client *http.Client, up *config.Upstream, x *record.Exchange, body []byte, secrets *redact.Redactor) Replied {
-	failed := func(err error) Replied { return Replied{Error: secrets.String(err.Error())} }
+func replayOnce(ctx context.Context, client *http.Client, up *config.Upstream, x *record.Exchange, body []byte, secrets *redact.Redactor) *record.Exchange {
+	failed := func(err error) *record.Exchange {
+		return &record.Exchange{Route: x.Route, Error: secrets.String(err.Error())}
+	}
 	path := x.Endpoint
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, up.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return failed(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	if x.API == record.APIMessages {
+	anthropic := x.API == record.APIMessages || x.API == record.APICountTokens
+	if anthropic {
 		req.Header.Set("anthropic-version", "2023-06-01")
 	}
 	if up.Key != "" {
-		if up.Format == "anthropic" || up.Format == "" && x.API == record.APIMessages {
+		if up.Format == "anthropic" || up.Format == "" && anthropic {
 			req.Header.Set("x-api-key", up.Key)
 		} else {
 			req.Header.Set("Authorization", "Bearer "+up.Key)
@@ -215,9 +235,9 @@ func replayOnce(ctx context.Context, client *http.Client, up *config.Upstream, x
 		return failed(err)
 	}
 	took := time.Since(start).Seconds()
-	now := record.Exchange{Latency: &took}
+	now := record.Exchange{Route: x.Route, Latency: &took}
 	wiretap.Read(&now, &wiretap.Request{Method: http.MethodPost, Path: path, Headers: req.Header, Body: body},
 		&wiretap.Answer{Status: resp.StatusCode, Headers: resp.Header, Body: b[:min(len(b), mostReplayed)], Cut: len(b) > mostReplayed}, wiretap.Options{MaxContent: mostReplayed})
 	now.Error = secrets.String(now.Error)
-	return replied(&now)
+	return &now
 }

@@ -1,19 +1,23 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 
 	"github.com/telltale-llm/telltale/internal/access"
 	"github.com/telltale-llm/telltale/internal/api"
@@ -27,23 +31,26 @@ import (
 	"github.com/telltale-llm/telltale/internal/provider"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/store"
-	"github.com/telltale-llm/telltale/internal/store/clickhouse"
-	"github.com/telltale-llm/telltale/internal/store/duckdb"
-	"github.com/telltale-llm/telltale/internal/wiretap"
 )
 
 // ServeOptions are what telltale serve needs besides its configuration.
 type ServeOptions struct {
 	Config string // file
-	Env    func(string) (string, bool)
-	Prices string // file of prices besides the built-in ones
-	Log    *slog.Logger
-	// Ready is called with the addresses once they are listened on; "" for those that are off.
-	Ready func(gateway, api, grpc string)
+	// Placement is said instead of what the file says.
+	Placement config.Placement
+	Env       func(string) (string, bool)
+	Prices    string // file of prices besides the built-in ones
+	Log       *slog.Logger
+	// Ready is called with the addresses once they are listened on; "" for those that are off. Scheme is https with TLS,
+	// else http.
+	Ready func(scheme, gateway, api, grpc string)
 	// Hangup tells that the configuration should be read again; may be nil.
 	Hangup <-chan os.Signal
 	// Grace is how long requests under way may take to finish at the end; 30 s.
 	Grace time.Duration
+
+	// openStore opens the store; what the configuration names when nil. For tests.
+	openStore func(context.Context, *config.Server) (store.Store, error)
 }
 
 const (
@@ -82,11 +89,21 @@ type Service struct {
 	publish publisher
 	worker  atomic.Pointer[pipeline.Worker]
 	stored  stored
-	live    *pipeline.Live
-	metrics *serveMetrics
-	scorers []pipeline.Scoring
+	// storeHeld is why nothing is stored although there is a store.
+	storeHeld atomic.Pointer[error]
+	claim     claimTimes
+	live      *pipeline.Live
+	metrics   *serveMetrics
+	scorers   []pipeline.Scoring
+	// unpriced remembers which keys it was said of.
+	unpriced unpriced
 	// closeScorers gives back what the scorers use.
 	closeScorers func() error
+	// plans are the newest of the routes, by name; spent what each rollout's shadow took.
+	plans, spent sync.Map
+	lease        leaseTimes
+	rolloutsMu   sync.Mutex
+	rollouts     *rollouts // nil until they are opened
 }
 
 // serveState is what a reload replaces.
@@ -189,7 +206,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if o.Grace <= 0 {
 		o.Grace = defaultGrace
 	}
-	server, err := LoadServer(o.Config, o.Env)
+	server, err := loadServer(o.Config, o.Env, &o.Placement)
 	if err != nil {
 		return err
 	}
@@ -201,29 +218,29 @@ func Serve(ctx context.Context, o ServeOptions) error {
 }
 
 func newService(server *config.Server, o ServeOptions) (*Service, error) {
-	s := &Service{o: o, started: time.Now(), live: pipeline.NewLive(time.Now)}
+	s := &Service{o: o, started: time.Now(), live: pipeline.NewLive(time.Now), claim: defaultClaim, lease: defaultLease}
 	s.metrics = newServeMetrics(s)
 	s.publish.opening = make(chan struct{})
 	s.stored.since = s.started
-	if err := errors.Join(gateway.CheckListen(server), checkAPI(server)); err != nil {
-		return nil, err
-	}
-	var err error
-	if s.prices, err = provider.LoadPrices(o.Prices); err != nil {
-		return nil, err
-	}
-	state, err := s.newState(server)
+	err := checkServer(server)
 	if err != nil {
 		return nil, err
 	}
-	s.state.Store(state)
-	s.metrics.configured(server)
+	if s.prices, err = provider.LoadPrices(o.Prices); err != nil {
+		return nil, err
+	}
 	if s.scorers, s.closeScorers, err = compileOnline(server, o.Env, o.Prices); err != nil {
 		return nil, err
 	}
 	if s.keys, err = access.Open(access.Options{File: server.Access.File, Now: time.Now, Log: o.Log}); err != nil {
 		return nil, err
 	}
+	state, err := s.newState(server) // the first that may write
+	if err != nil {
+		return nil, err
+	}
+	s.state.Store(state)
+	s.metrics.configured(server)
 	s.codec = pipeline.NewCodec()
 	s.capture, err = pipeline.NewCapture(pipeline.CaptureOptions{
 		Redactor: s, Publisher: &s.publish, Codec: s.codec, Log: o.Log,
@@ -323,8 +340,13 @@ func (s *Service) listen(ctx context.Context) (*listeners, error) {
 		to   *net.Listener
 		addr string
 		key  string
-	}{{&l.gateway, server.Listen.Gateway, "gateway"}, {&l.api, server.Listen.API, "api"}, {&l.grpc, server.Listen.OTLPGRPC, "otlp_grpc"}} {
-		if one.addr == "" {
+		on   bool
+	}{
+		{&l.gateway, server.Listen.Gateway, "gateway", server.Has(config.RoleGateway)},
+		{&l.api, server.Listen.API, "api", true}, // every process tells its status and metrics
+		{&l.grpc, server.Listen.OTLPGRPC, "otlp_grpc", server.Has(config.RoleIngest)},
+	} {
+		if one.addr == "" || !one.on {
 			continue
 		}
 		var lc net.ListenConfig
@@ -361,9 +383,10 @@ func (s *Service) run(ctx context.Context) error {
 	var background, serving sync.WaitGroup
 	background.Go(func() { s.openBus(work) })
 	background.Go(func() { s.openStore(work) })
-	background.Go(func() { s.consume(work) })
 	background.Go(func() { s.retain(work) })
 	background.Go(func() { s.watch(work) })
+	background.Go(func() { s.followPlans(work) })
+	background.Go(func() { s.control(work) })
 	background.Go(func() { s.keys.Watch(work, watchEvery) })
 
 	serve, stopServing := context.WithCancel(ctx)
@@ -380,17 +403,32 @@ func (s *Service) run(ctx context.Context) error {
 			}
 		})
 	}
+	failed := make(chan error, 1)
+	background.Go(func() { s.work(work, failed) })
+	// Also where it listens nowhere it serves until it is told to end.
+	run("worker", func() error {
+		select {
+		case err := <-failed:
+			return err
+		case <-serve.Done():
+			return nil
+		}
+	})
 	if l.gateway != nil {
 		run("gateway", func() error { return s.gateway.Serve(serve, l.gateway, server.Listen, s.gateway, s.o.Grace) })
 	}
 	if l.api != nil {
-		run("api", func() error { return serveHTTP(serve, l.api, server.Listen, apiHandler) })
+		run("api", func() error { return s.serveHTTP(serve, l.api, server.Listen, apiHandler) })
 	}
 	if l.grpc != nil {
 		run("otlp", func() error { return s.serveGRPC(serve, l.grpc) })
 	}
 	if s.o.Ready != nil {
-		s.o.Ready(address(l.gateway), address(l.api), address(l.grpc))
+		scheme := "http"
+		if server.Listen.TLSCert != "" {
+			scheme = "https"
+		}
+		s.o.Ready(scheme, address(l.gateway), address(l.api), address(l.grpc))
 	}
 	serving.Wait()
 
@@ -425,6 +463,10 @@ func (s *Service) drain(ctx context.Context) error {
 // openBus opens the bus, again and again until it opens.
 func (s *Service) openBus(ctx context.Context) {
 	server := s.state.Load().server
+	if !usesBus(server) {
+		s.bus.set(nil, errNoRole)
+		return
+	}
 	opened := sync.OnceFunc(func() { close(s.publish.opening) })
 	defer opened()
 	late := time.AfterFunc(firstOpening, opened)
@@ -441,7 +483,15 @@ func (s *Service) openBus(ctx context.Context) {
 
 func (s *Service) openStore(ctx context.Context) {
 	server := s.state.Load().server
-	untilOpen(ctx, s.o.Log, "store", &s.store, func() (store.Store, error) { return openStore(ctx, server) })
+	if !usesStore(server) {
+		s.store.set(nil, errNoRole)
+		return
+	}
+	open := openStore
+	if s.o.openStore != nil {
+		open = s.o.openStore
+	}
+	untilOpen(ctx, s.o.Log, "store", &s.store, func() (store.Store, error) { return open(ctx, server) })
 }
 
 // untilOpen tries to open a part until it succeeds or ctx ends, less and less often.
@@ -477,69 +527,6 @@ func await[T any](ctx context.Context, p *part[T]) (T, bool) {
 			return none, false
 		case <-time.After(100 * time.Millisecond):
 		}
-	}
-}
-
-// consume stores what comes over the bus, once there are a bus and a store.
-func (s *Service) consume(ctx context.Context) {
-	b, ok := await(ctx, &s.bus)
-	if !ok {
-		return
-	}
-	st, ok := await(ctx, &s.store)
-	if !ok {
-		return
-	}
-	options := pipeline.WorkerOptions{
-		Source: b, Stream: exchangeStream, Durable: storeConsumer, Store: countingStore{st, &s.stored, s.metrics.put}, Codec: s.codec, Log: s.o.Log,
-		Scorers: s.scorers, Secret: s.state.Load().server.Privacy.Key, Live: s.live,
-	}
-	bucket, err := b.Bucket(ctx, budgetBucket)
-	switch {
-	case err == nil:
-		options.Ledger = pipeline.BucketLedger{Bucket: bucket}
-	case s.ending.Load():
-		return // the bus was closed while the consumer started: what is on it is stored after the next start
-	default:
-		s.o.Log.Error("budgets of scorers hold for this process only", "error", err)
-	}
-	w, err := pipeline.NewWorker(options)
-	if err != nil {
-		s.o.Log.Error("nothing is stored", "error", err)
-		return
-	}
-	s.worker.Store(w)
-	if err := w.Run(ctx); err != nil && ctx.Err() == nil && !s.ending.Load() {
-		s.o.Log.Error("nothing is stored any more", "error", err)
-	}
-}
-
-// openStore opens the database that the configuration names.
-func openStore(ctx context.Context, server *config.Server) (store.Store, error) {
-	if server.Store.URL != "" {
-		return clickhouse.Open(ctx, clickhouse.Options{URL: server.Store.URL, Cluster: server.Store.Cluster, Retention: server.Retention})
-	}
-	return duckdb.Open(ctx, filepath.Join(server.Data, "store"), duckdb.Options{Memory: server.Store.Memory, Threads: server.Store.Threads})
-}
-
-// retain deletes what is older than it is kept for.
-func (s *Service) retain(ctx context.Context) {
-	st, ok := await(ctx, &s.store)
-	for ; ok && ctx.Err() == nil; waitFor(ctx, retainEvery) {
-		d, err := st.Delete(ctx, s.state.Load().server.Retention, time.Now())
-		switch {
-		case err != nil && ctx.Err() == nil:
-			s.o.Log.Error("old exchanges cannot be deleted", "error", err)
-		case d != (store.Deleted{}):
-			s.o.Log.Info("deleted what is older than it is kept for", "exchanges", d.Exchanges, "content", d.Content, "rollups", d.Rollups)
-		}
-	}
-}
-
-func waitFor(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }
 
@@ -588,14 +575,14 @@ func (s *Service) Reload() {
 }
 
 func (s *Service) reload() error {
-	server, err := LoadServer(s.o.Config, s.o.Env)
+	server, err := loadServer(s.o.Config, s.o.Env, &s.o.Placement)
 	if err != nil {
 		return err
 	}
 	before := s.state.Load().server
-	if server.Listen.Gateway != before.Listen.Gateway || server.Listen.API != before.Listen.API || server.Listen.OTLPGRPC != before.Listen.OTLPGRPC ||
-		server.Data != before.Data || server.Access.File != before.Access.File || !sameBus(server.Bus, before.Bus) || !sameStore(server.Store, before.Store) {
-		return &config.Error{Pos: config.Pos{File: s.o.Config}, Problem: "listen, data, access.file, bus and store are read at the start only", Hint: "start telltale serve again to change them"}
+	if !sameListen(server.Listen, before.Listen) || !sameScorers(server.Scorers, before.Scorers) ||
+		server.Data != before.Data || !slices.Equal(server.Roles, before.Roles) || server.Access.File != before.Access.File || !sameBus(server.Bus, before.Bus) || !sameStore(server.Store, before.Store) {
+		return &config.Error{Pos: config.Pos{File: s.o.Config}, Problem: "listen, data, roles, access.file, bus, store and scorers are read at the start only", Hint: "start telltale serve again to change them"}
 	}
 	state, err := s.newState(server)
 	if err != nil {
@@ -606,7 +593,27 @@ func (s *Service) reload() error {
 	}
 	s.state.Store(state)
 	s.metrics.configured(server)
+	s.followAgain()
 	return nil
+}
+
+// sameListen leaves the certificate out: a reload may name another.
+func sameListen(a, b config.Listen) bool {
+	withTLS := func(l config.Listen) bool { return l.TLSCert != "" }
+	return a.Gateway == b.Gateway && a.API == b.API && a.OTLPGRPC == b.OTLPGRPC && withTLS(a) == withTLS(b) && a.H2C == b.H2C && a.Insecure == b.Insecure
+}
+
+// sameScorers compares what they say, wherever they stand in the file.
+func sameScorers(a, b []config.OnlineScorer) bool {
+	said := func(list []config.OnlineScorer) []byte {
+		out := make([]any, len(list))
+		for i, o := range list {
+			out[i] = []any{o.Assert.Content(), o.Name, o.Share, o.Routes, o.Budget}
+		}
+		b, _ := json.Marshal(out) // values of YAML
+		return b
+	}
+	return bytes.Equal(said(a), said(b))
 }
 
 func sameBus(a, b config.BusConfig) bool {
@@ -619,13 +626,22 @@ func sameStore(a, b config.StoreConfig) bool {
 	return a == b
 }
 
+// tls shows the certificate that the gateway shows, also after a reload.
+func (s *Service) tls() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.gateway.Certificate}
+}
+
 // apiHandler answers the API and takes OTLP and JSON over HTTP on one address.
 func (s *Service) apiHandler() http.Handler {
 	server := s.state.Load().server
 	any := server.Access.Require || server.Listen.Insecure
+	ingest := s.ingest.Handler()
+	if !server.Has(config.RoleIngest) {
+		ingest = absent(config.RoleIngest)
+	}
 	return api.New(api.Options{
-		Store: s.store.get, Status: s.status, Forget: s.forget, Tokens: s.tokens, AnyHost: any, Version: Version,
-		Auth: func(r *http.Request) error { return s.mayAsk(r.Header) }, Ingest: s.ingest.Handler(), Metrics: s.metrics.handler(s.o.Log),
+		Store: s.readable, Status: s.status, Forget: s.forget, Tokens: s.tokens, AnyHost: any, Version: Version,
+		Auth: func(r *http.Request) error { return s.mayAsk(r.Header) }, Ingest: ingest, Metrics: s.metrics.handler(s.o.Log), Rollouts: s.rolloutsNow,
 	})
 }
 
@@ -642,78 +658,17 @@ func (s *Service) mayAsk(h http.Header) error {
 		return errors.New("a key is needed: telltale keys add NAME --route " + config.APIScope + " makes one")
 	}
 	if !client.Scoped(config.APIScope) {
-		return errors.New("this key may not use the API: its routes do not name " + config.APIScope)
+		return api.Forbidden("this key may not use the API: its routes do not name " + config.APIScope)
 	}
 	return nil
-}
-
-// busyFor is how long a client is told to wait when the bus takes nothing.
-const busyFor = 5 * time.Second
-
-// take redacts exchanges, publishes them and returns once they are durable.
-func (s *Service) take(ctx context.Context, xs []record.Exchange) error {
-	p := s.publish.p.Load()
-	if p == nil {
-		return s.noBus()
-	}
-	var all []pipeline.Prepared
-	for i := range xs {
-		prepared, why := s.capture.Prepare(ctx, &xs[i], func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, x.Upstream, "", "") })
-		if all = append(all, prepared...); why != "" {
-			s.capture.Unsent(all)
-			return fmt.Errorf("exchange %s: %s", xs[i].ID, why)
-		}
-	}
-	if err := putAll(ctx, p, all); err != nil {
-		s.capture.Unsent(all)
-		return err
-	}
-	for i := range xs {
-		s.metrics.exchanges.Observe(&xs[i])
-	}
-	return nil
-}
-
-// takeScores redacts scores that came apart from their exchanges, publishes them and returns once they are durable.
-func (s *Service) takeScores(ctx context.Context, route string, ls []record.Late) error {
-	p := s.publish.p.Load()
-	if p == nil {
-		return s.noBus()
-	}
-	all := make([]pipeline.Prepared, len(ls))
-	for i := range ls {
-		var why pipeline.Reason
-		if all[i], why = s.capture.PrepareLate(ctx, route, ls[i]); why != "" {
-			return fmt.Errorf("score %s of exchange %s: %s", ls[i].Score.Name, ls[i].Exchange, why)
-		}
-	}
-	return putAll(ctx, p, all)
-}
-
-// noBus says that nothing can be taken.
-func (s *Service) noBus() error {
-	_, err := s.bus.get()
-	if err == nil {
-		err = errOpening
-	}
-	return &otlp.Busy{RetryAfter: busyFor, Down: true, Reason: "the bus is not available: " + err.Error()}
-}
-
-// putAll returns once the bus has made all durable.
-func putAll(ctx context.Context, p *bus.Publisher, all []pipeline.Prepared) error {
-	items := make([]bus.Item, len(all))
-	for i, one := range all {
-		items[i] = bus.Item{ID: one.ID, Data: one.Data}
-	}
-	err := p.Put(ctx, items)
-	if dropped, ok := errors.AsType[*bus.DropError](err); ok {
-		return &otlp.Busy{RetryAfter: busyFor, Down: dropped.Reason == bus.Down || dropped.Reason == bus.DiskFull, Reason: dropped.Error()}
-	}
-	return err
 }
 
 func (s *Service) serveGRPC(ctx context.Context, ln net.Listener) error {
-	srv := grpc.NewServer(s.ingest.GRPCOptions()...)
+	opts := s.ingest.GRPCOptions()
+	if s.state.Load().server.Listen.TLSCert != "" {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(s.tls())))
+	}
+	srv := grpc.NewServer(opts...)
 	s.ingest.RegisterGRPC(srv)
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
@@ -738,18 +693,27 @@ func (s *Service) forget(ctx context.Context, user string) (store.Deleted, error
 	if err != nil {
 		return store.Deleted{}, err
 	}
-	return st.Forget(ctx, s.tokens(user))
+	d, err := st.Forget(ctx, s.tokens(user))
+	if err != nil {
+		return d, err
+	}
+	// The bus keeps for a while what has been stored; a process without it leaves that to the worker's next round.
+	if b, err := s.bus.get(); err == nil {
+		return d, b.Erase(ctx, exchangeStream)
+	}
+	return d, nil
 }
 
 // tokens are the names under which a person, or a session, may be stored.
 func (s *Service) tokens(name string) []string { return s.state.Load().redactor.Tokens(name) }
 
-func serveHTTP(ctx context.Context, ln net.Listener, listen config.Listen, h http.Handler) error {
+func (s *Service) serveHTTP(ctx context.Context, ln net.Listener, listen config.Listen, h http.Handler) error {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	done := make(chan error, 1)
 	go func() {
 		if listen.TLSCert != "" {
-			done <- srv.ServeTLS(ln, listen.TLSCert, listen.TLSKey)
+			srv.TLSConfig = s.tls()
+			done <- srv.ServeTLS(ln, "", "")
 			return
 		}
 		done <- srv.Serve(ln)

@@ -26,7 +26,7 @@ func keyed(server *config.Server) error {
 	if len(p.Key) == 0 {
 		key, err := ownKey(filepath.Join(server.Data, privacyKeyFile))
 		if err != nil {
-			return err
+			return fmt.Errorf("data %q: the key of pseudonyms cannot be kept there: %w", server.Data, err)
 		}
 		p.Key, p.KeyID = key, ownKeyID
 		server.Secrets = append(server.Secrets, string(key))

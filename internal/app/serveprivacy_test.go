@@ -39,7 +39,7 @@ func serveIt(t *testing.T, upstream, more string) *serving {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- Serve(ctx, ServeOptions{Config: s.config, Env: os.LookupEnv, Log: slog.New(slog.DiscardHandler), Grace: time.Second, Ready: func(gateway, api, _ string) {
+		done <- Serve(ctx, ServeOptions{Config: s.config, Env: os.LookupEnv, Log: slog.New(slog.DiscardHandler), Grace: time.Second, Ready: func(_, gateway, api, _ string) {
 			s.gateway, s.api = "http://"+gateway, "http://"+api
 			close(ready)
 		}})

@@ -21,9 +21,18 @@ type onlineScorer struct {
 
 // compileOnline builds the scorers of a server's configuration. The returned function closes what they use.
 func compileOnline(server *config.Server, env func(string) (string, bool), prices string) ([]pipeline.Scoring, func() error, error) {
-	if len(server.Scorers) == 0 {
+	if len(server.Scorers) == 0 || !server.Has(config.RoleWorker) {
 		return nil, func() error { return nil }, nil
 	}
+	out, services, err := compileScorers(server, env, prices)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out, services.Close, nil
+}
+
+// compileScorers is compileOnline with the services that scorers use.
+func compileScorers(server *config.Server, env func(string) (string, bool), prices string) ([]pipeline.Scoring, *services, error) {
 	dir := filepath.Dir(server.File)
 	o := &RunOptions{Suite: server.File, Prices: prices, LoadOptions: LoadOptions{Env: env}}
 	services := newServices(&config.Suite{Path: server.File}, dir, o, onlineParallel)
@@ -44,7 +53,7 @@ func compileOnline(server *config.Server, env func(string) (string, bool), price
 	if err := errs.Err(); err != nil {
 		return nil, nil, err
 	}
-	return out, services.Close, nil
+	return out, services, nil
 }
 
 // onlineParallel bounds the calls of judges at a time.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/api"
@@ -13,7 +14,7 @@ import (
 func (s *Service) status() api.Status {
 	server := s.state.Load().server
 	seen := s.gateway.Stats()
-	out := api.Status{Version: Version, Started: s.started.UTC(), Config: server.Hash, Routes: []api.RouteStatus{}}
+	out := api.Status{Version: Version, Started: s.started.UTC(), Config: server.Hash, Roles: server.Roles, Routes: []api.RouteStatus{}}
 	if why := s.reloadError.Load(); why != nil {
 		out.ReloadError = *why
 	}
@@ -54,6 +55,9 @@ func (s *Service) busStatus() api.PartStatus {
 		out.Kind = "nats"
 	}
 	b, err := s.bus.get()
+	if errors.Is(err, errNoRole) {
+		return api.PartStatus{Kind: "none", OK: true}
+	}
 	if err != nil {
 		out.Error = err.Error()
 		return out
@@ -90,6 +94,12 @@ func (s *Service) storeStatus() api.PartStatus {
 		out.Kind = "clickhouse"
 	}
 	st, err := s.store.get()
+	if errors.Is(err, errNoRole) {
+		return api.PartStatus{Kind: "none", OK: true}
+	}
+	if why := s.storeHeld.Load(); err == nil && why != nil {
+		err = *why
+	}
 	if err != nil {
 		out.Error = err.Error()
 		return out

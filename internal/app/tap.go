@@ -3,6 +3,7 @@ package app
 import (
 	"net/http"
 	"net/url"
+	"sync"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/gateway"
@@ -15,7 +16,7 @@ import (
 func (s *Service) tap(t *gateway.Tapped) {
 	st := s.state.Load()
 	s.capture.Take(pipeline.Tap{
-		Route: t.Route, Bytes: len(t.Body) + len(t.SentBody) + len(t.Answer) + len(t.Tail),
+		Route: t.Route, Bytes: int(t.Held()),
 		Read:     func() (*record.Exchange, error) { return s.readTap(st, t), nil },
 		Snapshot: st.snapshotOf(t),
 		Release:  t.Release,
@@ -68,6 +69,7 @@ func (s *Service) readTap(st *serveState, t *gateway.Tapped) *record.Exchange {
 		x.Tags[name] = value
 	}
 	x.Retries = t.Retries
+	s.countShadow(x)
 	if t.Client != "" && s.keys != nil && t.Pairs == "" { // copies for a shadow are not the client's
 		tokens, cost := 0, 0.
 		if x.Usage != nil {
@@ -75,10 +77,35 @@ func (s *Service) readTap(st *serveState, t *gateway.Tapped) *record.Exchange {
 		}
 		if x.Cost != nil {
 			cost = *x.Cost
+		} else if tokens > 0 {
+			s.unpriced.warn(s, t.Client, x.ID)
 		}
 		s.keys.AddUse(t.Client, tokens, cost)
 	}
 	return x
+}
+
+// unpriced says once for each key with a budget of money that a model without a price was used: no budget holds it. The
+// model's name is the client's, and no text of clients goes to the log; the exchange has it, redacted.
+type unpriced struct {
+	mu   sync.Mutex
+	told map[string]bool
+}
+
+func (u *unpriced) warn(s *Service, client, exchange string) {
+	if c := s.keys.Client(client); c == nil || !c.Budgeted() {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.told[client] {
+		return
+	}
+	if u.told == nil {
+		u.told = map[string]bool{}
+	}
+	u.told[client] = true
+	s.o.Log.Warn("a model without a price was used: the key's budget does not hold it; --prices gives it one", "key", client, "exchange", exchange)
 }
 
 // routeState is what the capture must know of a route.

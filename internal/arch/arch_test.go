@@ -28,7 +28,7 @@ var ranks = map[string]int{
 
 	"internal/runner": 3, "internal/report": 3, "internal/export": 3, "internal/pipeline": 3, "internal/compare": 3, "internal/gateway": 3, "internal/api": 3,
 
-	"internal/provider": 2, "internal/dataset": 2, "internal/scorer": 2, "internal/gate": 2, "internal/metric": 2, "internal/sim": 2, "internal/bus": 2, "internal/embed": 2, "internal/plan": 2, "internal/baseline": 2, "internal/audit": 2, "internal/privacy": 2, "internal/access": 2, "internal/wiretap": 2, "internal/otlp": 2, "internal/store": 2, "internal/actuator": 2, "internal/telemetry": 2,
+	"internal/provider": 2, "internal/dataset": 2, "internal/scorer": 2, "internal/gate": 2, "internal/metric": 2, "internal/sim": 2, "internal/bus": 2, "internal/embed": 2, "internal/plan": 2, "internal/baseline": 2, "internal/audit": 2, "internal/privacy": 2, "internal/access": 2, "internal/wiretap": 2, "internal/otlp": 2, "internal/store": 2, "internal/rollout": 2, "internal/actuator": 2, "internal/telemetry": 2, "internal/guard": 2,
 
 	"internal/record": 1, "internal/loopback": 1, "internal/lmeval": 1, "internal/oaieval": 1, "internal/golden": 1,
 

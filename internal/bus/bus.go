@@ -71,7 +71,7 @@ type tuning struct {
 	maxStore  int64         // bytes of all streams; the streams' own limits are what counts
 }
 
-var defaultTuning = tuning{reserve: 128 << 20, watch: time.Second, patience: 5 * time.Second, duplicate: 10 * time.Minute, maxStore: 1 << 50}
+var defaultTuning = tuning{reserve: ReserveBytes, watch: time.Second, patience: 5 * time.Second, duplicate: 10 * time.Minute, maxStore: 1 << 50}
 
 // ErrInUse says that another process has the directory.
 var ErrInUse = errors.New("bus: the directory is in use by another process")

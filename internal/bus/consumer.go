@@ -40,8 +40,8 @@ type Batch struct {
 
 // ConsumeOptions bound batches. Zero values take the defaults.
 type ConsumeOptions struct {
-	// MaxBytes is the size of the frames, as they travel, from which a batch takes no more: 2 MiB. It may be exceeded by
-	// fifteen frames. MaxWait is how long a batch waits for more once it has its first frame: 100 ms.
+	// MaxBytes is the size of the frames' records, as they are in memory, from which a batch takes no more: 4 MiB. It may be
+	// exceeded by fifteen frames, if they are larger than those before. MaxWait is how long a batch waits for more once it has its first frame: 100 ms.
 	MaxBytes int
 	MaxWait  time.Duration
 	// AckWait is after how long without a sign of life from a consumer its frames are given to another: 30 s.
@@ -61,7 +61,7 @@ func (o ConsumeOptions) withDefaults() ConsumeOptions {
 		}
 	}
 	if o.MaxBytes <= 0 {
-		o.MaxBytes = 2 << 20
+		o.MaxBytes = 4 << 20
 	}
 	set(&o.MaxWait, 100*time.Millisecond)
 	set(&o.AckWait, 30*time.Second)

@@ -95,7 +95,7 @@ func (c *consumer) fetch(ctx context.Context, cons jetstream.Consumer, work chan
 	return nil
 }
 
-// fetchStep is how many frames are asked for at a time.
+// fetchStep is how many frames are asked for at a time, at most.
 const fetchStep = 16
 
 // fetchOnce waits for a first frame, and then a little for more. What it asked for is always taken: a frame that was
@@ -113,7 +113,7 @@ func (c *consumer) fetchOnce(ctx context.Context, cons jetstream.Consumer) ([]me
 			if err != nil {
 				return fmt.Errorf("message of the stream: %w", err)
 			}
-			size += len(m.Data())
+			size += rawSize(m.Data())
 			out = append(out, message{m, m.Data(), meta.Sequence.Stream, meta.NumDelivered > 1})
 		}
 		return passing(res.Error())
@@ -126,7 +126,8 @@ func (c *consumer) fetchOnce(ctx context.Context, cons jetstream.Consumer) ([]me
 		if wait < time.Millisecond { // the least that the server waits
 			break
 		}
-		if err := take(fetchStep, wait); err != nil {
+		room := (c.opts.MaxBytes - size) * len(out) / max(1, size) // for frames like those before
+		if err := take(min(fetchStep, 1+room), wait); err != nil {
 			return out, err
 		}
 	}

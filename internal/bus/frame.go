@@ -80,6 +80,14 @@ func encodeFrame(dst, raw []byte, records int) []byte {
 	return dst
 }
 
+// rawSize is what a frame says that its records take in memory; of what is no frame, what it takes itself.
+func rawSize(frame []byte) int {
+	if len(frame) < headerSize {
+		return len(frame)
+	}
+	return max(len(frame), min(maxFrameRaw, int(binary.LittleEndian.Uint32(frame[8:]))))
+}
+
 func frameSum(frame []byte) uint32 {
 	return crc32.Update(crc32.Checksum(frame[:12], castagnoli), castagnoli, frame[headerSize:])
 }

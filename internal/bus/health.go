@@ -87,3 +87,9 @@ func streamHealth(name string, info *jetstream.StreamInfo) StreamHealth {
 	}
 	return s
 }
+
+// FreeBytes is what may still be written to the disk of a directory.
+func FreeBytes(dir string) (uint64, error) { return freeBytes(dir) }
+
+// ReserveBytes is the free space of the disk below which an embedded bus takes nothing.
+const ReserveBytes = 128 << 20

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -30,8 +31,21 @@ func (p *Publisher) sender() {
 		}
 		buf = encodeFrame(buf, f.raw, f.records)
 		err := p.publish(f.id, buf)
+		if err == nil && p.log.Enabled(p.hard, slog.LevelDebug) {
+			p.log.Debug("acknowledged", "ids", idsOf(f))
+		}
 		p.finish(f, len(buf), err)
 	}
+}
+
+// idsOf are the ids of a frame's records.
+func idsOf(f *frame) []string {
+	ids := make([]string, 0, f.records)
+	err := eachRecord(f.raw, f.records, func(_ int, id string, _ []byte) { ids = append(ids, id) })
+	if err != nil {
+		return nil // it was made here
+	}
+	return ids
 }
 
 // publish tries until the frame is stored, the stream refuses it for good, or the publisher is closed for good. Every

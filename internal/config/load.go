@@ -37,6 +37,11 @@ type Options struct {
 	Default *Test
 	// Judge says why what names a judge cannot be used here, "" when it can. Nil takes everything.
 	Judge func(ref any) string
+	// WithoutKeys leaves the keys that a server's configuration refers to where they are: for those who need its names and
+	// places only, and may not have them.
+	WithoutKeys bool
+	// Placement is said instead of what a server's file says; nil leaves all as it is.
+	Placement *Placement
 	// SkipUnsupported leaves out what cannot be run instead of failing; it is still listed.
 	SkipUnsupported bool
 	// Providers stand in the place of the suite's own, which are then not read; nil leaves them.

@@ -43,6 +43,27 @@ func ServerSchema(assertions map[string]string) ([]byte, error) {
 	return m.encode(s)
 }
 
+// RolloutSchema returns the JSON Schema of rollouts and experiments; as SuiteSchema.
+func RolloutSchema() ([]byte, error) {
+	m := &schemaMaker{defs: jsonschema.Definitions{}}
+	s := m.object(reflect.TypeFor[wireRollout]())
+	s.Version = jsonschema.Version
+	s.ID = "https://telltale-llm.github.io/telltale/rollout.schema.json"
+	s.Title = "telltale rollout"
+	s.Description = "How a candidate replaces a route's baseline in stages, or an experiment with several variants."
+	kind := func(name string) *jsonschema.Schema {
+		p := jsonschema.NewProperties()
+		p.Set("kind", &jsonschema.Schema{Const: name})
+		return &jsonschema.Schema{Properties: p}
+	}
+	experiment := kind(KindExperiment)
+	experiment.Required = []string{"kind", "variants", "metric"}
+	rollout := kind(KindRollout)
+	rollout.Required = []string{"candidate"}
+	s.AnyOf = []*jsonschema.Schema{rollout, experiment}
+	return m.encode(s)
+}
+
 // encode writes the schema with its definitions for a reader.
 func (m *schemaMaker) encode(s *jsonschema.Schema) ([]byte, error) {
 	s.Definitions = m.defs
@@ -213,21 +234,47 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 		return m.object(t)
 	case reflect.TypeFor[wireLink]():
 		return anyOf(m.text(), m.object(t))
+	case reflect.TypeFor[wireShare](), reflect.TypeFor[wireSpan]():
+		return anyOf(&jsonschema.Schema{Type: "number", Minimum: "0"}, &jsonschema.Schema{Type: "string"})
+	case reflect.TypeFor[wireStage]():
+		return anyOf(&jsonschema.Schema{Type: "number", ExclusiveMinimum: "0", Maximum: "1"}, &jsonschema.Schema{Type: "string", Description: "shadow, or a share such as 5%"}, m.object(t))
+	case reflect.TypeFor[wireSignal]():
+		return m.define("signal", m.signal)
 	case reflect.TypeFor[size]():
 		return anyOf(&jsonschema.Schema{Type: "integer", ExclusiveMinimum: "0"}, &jsonschema.Schema{Type: "string"})
 	case reflect.TypeFor[map[string]any]():
 		return mappingOf(nil)
 	}
-	if t.Kind() == reflect.Struct && strings.HasPrefix(t.Name(), "wire") && serverPart(t) {
+	if t.Kind() == reflect.Struct && strings.HasPrefix(t.Name(), "wire") && (partOf(t, reflect.TypeFor[wireServer]()) || partOf(t, reflect.TypeFor[wireRollout]())) {
 		return m.object(t)
 	}
 	return nil
 }
 
-// serverPart says whether a type is a part of a server's configuration, which are reflected one by one so that each
+// signal is the kind of one, or a mapping.
+func (m *schemaMaker) signal() *jsonschema.Schema {
+	all := SignalKinds()
+	s := m.object(reflect.TypeFor[wireSignal]())
+	kind := &jsonschema.Schema{Type: "string"}
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		kind.Enum = append(kind.Enum, name)
+		lines = append(lines, all[name])
+	}
+	kind.Extras = map[string]any{"enumDescriptions": lines}
+	one := *kind
+	set(s, "kind", &one)
+	s.AnyOf = []*jsonschema.Schema{{Required: []string{"kind"}}, {Required: []string{"score"}}}
+	for key, words := range map[string][]any{"role": {RoleCritical, RoleSupporting, RoleObserve}, "worse": {"higher", "lower"}} {
+		set(s, key, &jsonschema.Schema{Type: "string", Enum: words})
+	}
+	return anyOf(kind, s)
+}
+
+// partOf says whether a type is a part of a configuration, whose parts are reflected one by one so that each
 // gets what tags cannot say.
-func serverPart(t reflect.Type) bool {
-	if t == reflect.TypeFor[wireServer]() {
+func partOf(t, whole reflect.Type) bool {
+	if t == whole {
 		return true
 	}
 	seen := map[reflect.Type]bool{}
@@ -250,7 +297,7 @@ func serverPart(t reflect.Type) bool {
 		}
 		return false
 	}
-	return within(reflect.TypeFor[wireServer]())
+	return within(whole)
 }
 
 // assertion is one with a type, or a reference to one of the suite.

@@ -39,7 +39,9 @@ type wireServer struct {
 	Schema    string          `json:"$schema,omitempty" jsonschema:"description=Address of this schema; ignored"`
 	Listen    wireListen      `json:"listen,omitempty" jsonschema:"description=Where connections are accepted; loopback by default"`
 	Data      string          `json:"data,omitempty" jsonschema:"description=Folder of everything that is kept; telltale-data when it is not set"`
+	Roles     wireStrings     `json:"roles,omitempty" jsonschema:"description=What the process does: gateway ingest worker api; all of it when it is not set. serve --role says it instead"`
 	Routes    []wireRoute     `json:"routes,omitempty" jsonschema:"description=Entry points of the gateway; the first that matches a request serves it"`
+	Guards    []wireGuard     `json:"guards,omitempty" jsonschema:"description=Hotfixes that routes and variants name: filters of answers; a schema; changes to requests"`
 	Capture   *wireCapture    `json:"capture,omitempty" jsonschema:"description=What is remembered of exchanges"`
 	Privacy   *wirePrivacy    `json:"privacy,omitempty" jsonschema:"description=What is done to text before it is written anywhere"`
 	Access    *wireAccess     `json:"access,omitempty" jsonschema:"description=Keys of clients"`
@@ -54,7 +56,7 @@ type wireListen struct {
 	Gateway  wireText `json:"gateway,omitempty" jsonschema:"description=Address of the gateway; 127.0.0.1:4000; off for none"`
 	API      wireText `json:"api,omitempty" jsonschema:"description=Address of the HTTP API and of OTLP over HTTP; 127.0.0.1:4001"`
 	OTLPGRPC wireText `json:"otlp_grpc,omitempty" jsonschema:"description=Address of OTLP over gRPC; 127.0.0.1:4317; off for none"`
-	TLS      *wireTLS `json:"tls,omitempty" jsonschema:"description=Certificate of the gateway and the API"`
+	TLS      *wireTLS `json:"tls,omitempty" jsonschema:"description=Certificate of all that is listened on"`
 	H2C      bool     `json:"h2c,omitempty" jsonschema:"description=true: HTTP/2 without TLS too"`
 	Insecure bool     `json:"insecure,omitempty" jsonschema:"description=true: addresses that other machines reach are allowed without keys"`
 }
@@ -80,6 +82,7 @@ type wireRoute struct {
 	Keys      wireStrings    `json:"keys,omitempty" jsonschema:"description=Client keys that may use the route; all when it is not set"`
 	Capture   *wireCapture   `json:"capture,omitempty" jsonschema:"description=Instead of the server's"`
 	Headers   *wireHeaders   `json:"headers,omitempty"`
+	Guard     wireText       `json:"guard,omitempty" jsonschema:"description=Guard that requests and answers go through"`
 	Variants  []wireVariant  `json:"variants,omitempty" jsonschema:"description=Other behaviours of the route that a rollout or an experiment gives to users; none is used before"`
 }
 
@@ -116,7 +119,7 @@ type wireUpstream struct {
 	Cooldown duration          `json:"cooldown,omitempty" jsonschema:"description=How long it rests; 10s"`
 	Headers  map[string]string `json:"headers,omitempty" jsonschema:"description=Headers that are added to each request"`
 	CACert   wireText          `json:"ca_cert,omitempty" jsonschema:"description=PEM file of authorities that are trusted besides the system's"`
-	MaxConns *int              `json:"max_connections,omitempty" jsonschema:"minimum=1"`
+	MaxConns *int              `json:"max_connections,omitempty" jsonschema:"minimum=1,description=Connections to it at a time; more requests wait"`
 }
 
 type wireCapture struct {
@@ -149,24 +152,6 @@ type wireOnline struct {
 	Share  *float64      `json:"share,omitempty" jsonschema:"minimum=0,maximum=1,description=Share of the exchanges with content that are scored; 1"`
 	Routes wireStrings   `json:"routes,omitempty" jsonschema:"description=Routes that are scored; all when it is not set"`
 	Budget *float64      `json:"budget,omitempty" jsonschema:"minimum=0,description=US dollars a day for a judge that costs"`
-}
-
-type wireBus struct {
-	Pos      Pos      `json:"-"`
-	URL      wireText `json:"url,omitempty" jsonschema:"description=nats://HOST:PORT of a cluster; several with commas"`
-	Creds    wireText `json:"creds,omitempty" jsonschema:"description=NATS credentials file"`
-	Replicas *int     `json:"replicas,omitempty" jsonschema:"minimum=1,maximum=5,description=Copies of each record in a cluster; 3"`
-	MaxBytes size     `json:"max_bytes,omitempty" jsonschema:"description=Disk that records may take before they are stored; 10GiB"`
-	MaxAge   duration `json:"max_age,omitempty" jsonschema:"description=How long records wait at most; 72h"`
-	Full     string   `json:"full,omitempty" jsonschema:"enum=drop-oldest,enum=refuse,description=What happens when it is full; drop-oldest"`
-}
-
-type wireStoreWhere struct {
-	Pos     Pos      `json:"-"`
-	URL     wireText `json:"url,omitempty" jsonschema:"description=clickhouse://USER@HOST:PORT/DATABASE"`
-	Cluster string   `json:"cluster,omitempty" jsonschema:"description=ClickHouse cluster over which tables are replicated and distributed"`
-	Memory  string   `json:"memory,omitempty" jsonschema:"description=Memory limit of DuckDB; 1GB"`
-	Threads *int     `json:"threads,omitempty" jsonschema:"minimum=1,description=Threads of DuckDB; 2"`
 }
 
 // size is a number of bytes written as 64KiB, 10MB or a plain number.
@@ -255,6 +240,9 @@ func IsServer(path string, data []byte) bool {
 type serverLoader struct {
 	*loader
 	secrets []string
+	rolesAt Pos
+	// asks says that the process asks upstreams, and needs their keys.
+	asks bool
 }
 
 func (l *serverLoader) fail(p Pos, value, problem, want string) {
@@ -262,7 +250,9 @@ func (l *serverLoader) fail(p Pos, value, problem, want string) {
 }
 
 func (l *serverLoader) server(file string, w *wireServer) *Server {
-	s := &Server{File: file, Data: l.file(wireText{Text: w.Data}, DefaultData)}
+	l.place(file, w)
+	s := &Server{File: file, Data: l.file(wireText{Text: w.Data}, DefaultData), Roles: l.roles(w.Roles)}
+	l.asks = s.Has(RoleGateway)
 	s.Listen = l.listen(&w.Listen)
 	s.Capture = l.capture(w.Capture, Capture{Content: 1, Unit: "request", Errors: true, MaxErrors: 60, MaxBytes: defaultContent})
 	names := map[string]Pos{}
@@ -275,6 +265,7 @@ func (l *serverLoader) server(file string, w *wireServer) *Server {
 		s.Routes = append(s.Routes, r)
 	}
 	l.unreachable(s.Routes)
+	s.Guards = l.guards(w.Guards, s.Routes)
 	if w.Privacy != nil {
 		s.Privacy = l.privacy(w.Privacy)
 		for _, name := range sortedKeys(s.Privacy.Routes) {
@@ -288,6 +279,7 @@ func (l *serverLoader) server(file string, w *wireServer) *Server {
 	s.Scorers = l.online(w.Scorers, s.Routes)
 	s.Bus = l.bus(w.Bus)
 	s.Store = l.store(w.Store)
+	l.together(s)
 	s.Secrets = l.secrets
 	return s
 }
@@ -398,7 +390,7 @@ func (l *serverLoader) choice(p Pos, v string, allowed ...string) string {
 
 func (l *serverLoader) route(w *wireRoute, capture Capture) Route {
 	r := Route{
-		Pos: w.Pos, Name: w.Name.Text, Path: w.Path.Text, Models: w.Models, Set: w.Set, PassKey: w.PassKey, Keys: w.Keys,
+		Pos: w.Pos, Name: w.Name.Text, Path: w.Path.Text, Models: w.Models, Set: w.Set, PassKey: w.PassKey, Keys: w.Keys, Guard: w.Guard.Text,
 		Timeout: 10 * time.Minute, FirstByte: 5 * time.Minute, Idle: 2 * time.Minute, MaxBody: defaultBody, Retries: 1,
 	}
 	if !routeName(r.Name) || r.Name == APIScope || r.Name == "all" {
@@ -569,7 +561,9 @@ func (l *serverLoader) upstream(w *wireUpstream, pass bool) Upstream {
 	if w.Format != "" {
 		u.Format = l.choice(w.Pos.At("format"), w.Format, "openai", "anthropic")
 	}
-	u.Key = l.secret(w.KeyEnv, w.KeyFile)
+	if l.asks {
+		u.Key = l.secret(w.KeyEnv, w.KeyFile)
+	}
 	if u.Key != "" && pass {
 		l.fail(w.Pos, "", "the route passes the client's key, and this upstream has one of its own", "pass_key or a key, not both")
 	}
@@ -598,6 +592,8 @@ func (l *serverLoader) secret(env, file wireText) string {
 	switch {
 	case env.Text != "" && file.Text != "":
 		l.fail(file.Pos, "", "a key from the environment and from a file", "one of them")
+		return ""
+	case l.opts.WithoutKeys:
 		return ""
 	case env.Text != "":
 		if l.opts.Env != nil {
@@ -705,6 +701,9 @@ func (l *serverLoader) online(ws []wireOnline, routes []Route) []OnlineScorer {
 	names := map[string]bool{}
 	for i := range ws {
 		w := &ws[i]
+		if w.Assert.Pos.File == "" {
+			w.Assert.Pos = w.Pos.At("assert")
+		}
 		a, ok := l.assertion(&w.Assert)
 		if !ok {
 			continue
@@ -733,65 +732,6 @@ func (l *serverLoader) online(ws []wireOnline, routes []Route) []OnlineScorer {
 			}
 		}
 		out = append(out, s)
-	}
-	return out
-}
-
-func (l *serverLoader) bus(w *wireBus) BusConfig {
-	out := BusConfig{MaxBytes: 10 << 30, MaxAge: 72 * time.Hour, Full: "drop-oldest", Replicas: 1}
-	if w == nil {
-		return out
-	}
-	out.Pos, out.URL, out.Creds = w.Pos, w.URL.Text, l.file(w.Creds, "")
-	if out.URL != "" {
-		out.Replicas = 3
-		for one := range strings.SplitSeq(out.URL, ",") {
-			if u, err := url.Parse(strings.TrimSpace(one)); err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Host == "" || u.User != nil {
-				l.fail(w.URL.Pos, "", "not the address of a NATS server", "nats://HOST:PORT; credentials go into creds")
-			}
-		}
-	}
-	if w.Replicas != nil {
-		out.Replicas = l.least(w.Pos.At("replicas"), *w.Replicas, 1)
-		if out.URL == "" && out.Replicas > 1 {
-			l.fail(w.Pos.At("replicas"), strconv.Itoa(out.Replicas), "an embedded bus has one copy", "replicas: 1, or the url of a cluster")
-		}
-	}
-	if w.MaxBytes > 0 {
-		out.MaxBytes = int64(w.MaxBytes)
-	}
-	if w.MaxAge > 0 {
-		out.MaxAge = time.Duration(float64(w.MaxAge) * float64(time.Second))
-	}
-	if w.Full != "" {
-		out.Full = l.choice(w.Pos.At("full"), w.Full, "drop-oldest", "refuse")
-	}
-	return out
-}
-
-func (l *serverLoader) store(w *wireStoreWhere) StoreConfig {
-	out := StoreConfig{Memory: "1GB", Threads: 2}
-	if w == nil {
-		return out
-	}
-	out.Pos, out.URL, out.Cluster = w.Pos, w.URL.Text, w.Cluster
-	if out.URL != "" {
-		if u, err := url.Parse(out.URL); err != nil || u.Scheme != "clickhouse" || u.Host == "" {
-			l.fail(w.URL.Pos, "", "not the address of a ClickHouse server", "clickhouse://USER@HOST:PORT/DATABASE")
-		} else if password, ok := u.User.Password(); ok {
-			l.secrets = append(l.secrets, password)
-		}
-	} else if out.Cluster != "" {
-		l.fail(w.Pos.At("cluster"), out.Cluster, "DuckDB has no cluster", "the url of a ClickHouse server too")
-	}
-	if w.Memory != "" {
-		if _, err := ParseSize(w.Memory); err != nil {
-			l.fail(w.Pos.At("memory"), w.Memory, "not a size", "such as 1GB")
-		}
-		out.Memory = w.Memory
-	}
-	if w.Threads != nil {
-		out.Threads = l.least(w.Pos.At("threads"), *w.Threads, 1)
 	}
 	return out
 }

@@ -123,7 +123,7 @@ func TestServerRefuses(t *testing.T) {
 		}
 	}
 	f("- a", "not a server's configuration")
-	f("rotes: []", `did you mean "routes"?`)
+	f("rutes: []", `did you mean "routes"?`)
 	f("listen: {gateway: 4000}", "listen.gateway", "HOST:PORT")
 	f("listen: {gateway: '127.0.0.1:4001'}", "the API has this address too")
 	f("listen: {tls: {cert: a.pem}}", "both files")

@@ -5,10 +5,13 @@ import "time"
 // Server is server.yaml: what `telltale serve` does. Every part has its own file in this package; the zero value of
 // each takes the documented default.
 type Server struct {
-	File      string
-	Listen    Listen
-	Data      string // directory of everything that is kept; "telltale-data" when not set
+	File   string
+	Listen Listen
+	Data   string // directory of everything that is kept; "telltale-data" when not set
+	// Roles are what the process does, in the order of the list of this name. Without any it does all.
+	Roles     []string
 	Routes    []Route
+	Guards    []Guard
 	Privacy   Privacy
 	Access    Access
 	Capture   Capture

@@ -24,7 +24,8 @@ type Variant struct {
 	Model     string // asked of each upstream instead of what it would be asked for
 	Caps      map[string]float64
 	Set       map[string]any
-	Guard     string
+	Guard     string // NoGuard takes the route's away
+	GuardID   string // of Guard, as Route.GuardID
 }
 
 type wireVariant struct {
@@ -117,10 +118,10 @@ func (r *Route) With(v *Variant) Route {
 	}
 	switch v.Guard {
 	case "":
-	case "none":
-		out.Guard = ""
+	case NoGuard:
+		out.Guard, out.GuardID = "", ""
 	default:
-		out.Guard = v.Guard
+		out.Guard, out.GuardID = v.Guard, v.GuardID
 	}
 	return out
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/telltale-llm/telltale/internal/access"
 	"github.com/telltale-llm/telltale/internal/loopback"
 )
@@ -18,6 +20,9 @@ func (c *call) admit() *refusal {
 	c.query = query
 	c.api, _ = guess(raw, c.r.Header)
 	if e := c.local(); e != nil {
+		return e
+	}
+	if e := c.requestLine(raw); e != nil {
 		return e
 	}
 	if dotted(raw) {
@@ -40,6 +45,25 @@ func (c *call) admit() *refusal {
 		return tooLarge(c.route.maxBody)
 	}
 	return c.permit()
+}
+
+// requestLine refuses what would not be one request line for the upstream. HTTP/2 has path and method in fields of their own,
+// and net/http looks at them less than at a line of HTTP/1.1: a blank in one would move what the upstream takes for the path.
+func (c *call) requestLine(raw string) *refusal {
+	if whole(raw) && whole(c.query) && (c.r.ProtoMajor == 1 || httpguts.ValidHeaderFieldName(c.r.Method)) {
+		return nil
+	}
+	return &refusal{status: http.StatusBadRequest, reason: BadPath, code: "invalid_url", message: "The request's method or URL has characters that cannot stand there."}
+}
+
+// whole says whether a part of a request line is no more than that.
+func whole(s string) bool {
+	for i := range len(s) {
+		if b := s[i]; b <= ' ' || b == 0x7f || b == '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // rawPath returns the path and the query as the client sent them.

@@ -11,8 +11,9 @@ import (
 // bodyRate is the least number of bytes a second at which a client sends a body, after the time it has in any case.
 const bodyRate = 32 << 10
 
-// firstBody is the room that a body is given before any of it has arrived: what a client announces costs it nothing.
-const firstBody = 64 << 10
+// ahead is how many times more room a body is given than has arrived of it: what a client announces costs it nothing, so it
+// must not cost the gateway much.
+const ahead = 16
 
 // read takes the request's body into memory. Retries send it again, and the model in it decides the route.
 func (c *call) read(limit int64) *refusal {
@@ -30,16 +31,15 @@ func (c *call) read(limit int64) *refusal {
 	until := c.start.Add(c.g.o.SlowBody)
 	_ = rc.SetReadDeadline(until)
 	b := grab()
-	if want := int(min(r.ContentLength+512, firstBody)); want > cap(b) {
-		give(b)
-		b = make([]byte, 0, want)
-	}
 	held := int64(cap(b))
 	c.g.stats.body.Add(held)
 	var e *refusal
 	for {
 		if len(b) == cap(b) {
 			grown := int64(min(2*cap(b), int(limit)+512))
+			if r.ContentLength > 0 {
+				grown = max(grown, min(r.ContentLength+512, ahead*int64(len(b))))
+			}
 			if c.g.stats.body.Add(grown-int64(cap(b))) > c.g.o.BodyMemory {
 				held = grown
 				e = &refusal{status: http.StatusServiceUnavailable, reason: BusyBodies, message: "The gateway holds too many large requests at the moment.", wait: time.Second}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -289,6 +290,10 @@ func (c *call) roundTrip(head, body []byte, deadline time.Time, lazy bool) error
 	}
 	n.head = -1
 	c.t.Headers = c.since()
+	if n.br.Buffered() > 0 && !begins(n.br, c.resp) {
+		c.resp = nil
+		return errAnswer
+	}
 	if !lazy || n.br.Buffered() > 0 || c.resp.ContentLength == 0 || q == askHead || c.resp.StatusCode == http.StatusNoContent || c.resp.StatusCode == http.StatusNotModified || again(c.resp) {
 		return nil
 	}
@@ -307,7 +312,21 @@ func (c *call) roundTrip(head, body []byte, deadline time.Time, lazy bool) error
 		c.resp = nil
 		return err
 	}
+	if !begins(n.br, c.resp) {
+		c.resp = nil
+		return errAnswer
+	}
 	return nil
+}
+
+// begins says whether what has arrived of a body can be its beginning: a chunk's size is a number. Otherwise the client would
+// be told that all is well, and nothing else.
+func begins(br *bufio.Reader, resp *http.Response) bool {
+	if len(resp.TransferEncoding) == 0 {
+		return true
+	}
+	b, err := br.Peek(1)
+	return err == nil && (b[0] >= '0' && b[0] <= '9' || b[0]|0x20 >= 'a' && b[0]|0x20 <= 'f')
 }
 
 // closeDelimited says whether only the connection's end ends the answer.

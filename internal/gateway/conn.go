@@ -10,12 +10,13 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"syscall"
 	"time"
 )
 
 const (
 	// maxIdle bounds the connections kept for later to one upstream, idleFor how long they are kept, and doubtAfter
-	// how long one may rest before it is looked at first: the upstream may have closed it.
+	// how long one may rest before time is spent on looking at it, where looking costs time.
 	maxIdle    = 512
 	idleFor    = 90 * time.Second
 	doubtAfter = time.Second
@@ -37,6 +38,8 @@ var (
 // reads it: there are no others to hand bytes to and fro.
 type conn struct {
 	raw  net.Conn // the TCP connection, which abort closes
+	sys  syscall.RawConn
+	peek peeker
 	nc   net.Conn // raw, or TLS on it
 	br   *bufio.Reader
 	idle time.Time
@@ -70,7 +73,8 @@ func (c *conn) Read(p []byte) (int, error) {
 // abort ends whatever waits on the connection. It may be called from any goroutine.
 func (c *conn) abort() { _ = c.raw.Close() }
 
-// alive looks at a rested connection: nothing may have arrived, neither bytes nor an end.
+// alive looks at a rested connection: nothing may have arrived, neither an end nor bytes, which would be taken for the
+// answer to the next request. What TLS has to say for itself is read.
 func (c *conn) alive() bool {
 	if c.br.Buffered() > 0 {
 		return false
@@ -146,8 +150,7 @@ func (p *pool) get(ctx context.Context, fresh bool, deadline time.Time) (*conn, 
 		if c == nil {
 			break
 		}
-		rest := time.Since(c.idle)
-		if rest < doubtAfter || rest < idleFor && c.alive() {
+		if rest := time.Since(c.idle); rest < idleFor && c.quiet(rest) {
 			return c, nil
 		}
 		c.abort()
@@ -249,6 +252,12 @@ func (p *pool) dial(ctx context.Context, deadline time.Time) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{raw: raw, nc: raw, head: maxAnswerHead}
+	if s, ok := raw.(syscall.Conn); ok {
+		if c.sys, err = s.SyscallConn(); err != nil {
+			c.abort()
+			return nil, err
+		}
+	}
 	stop := context.AfterFunc(ctx, c.abort)
 	if via != nil {
 		err = tunnel(raw, via, p.addr)

@@ -593,7 +593,8 @@ func TestNewID(t *testing.T) {
 }
 
 func TestTail(t *testing.T) {
-	var x Tapped
+	g := &Gateway{o: Options{TapMemory: 1 << 20}}
+	x := Tapped{memory: new(atomic.Int64)}
 	var all []byte
 	for i := range 5000 {
 		p := fmt.Appendf(nil, "piece %d ", i)
@@ -601,9 +602,31 @@ func TestTail(t *testing.T) {
 			p = bytes.Repeat(p, 3000)
 		}
 		all = append(all, p...)
-		x.tail(p)
+		g.tail(&x, p)
 		if !bytes.HasSuffix(all, x.Tail) || len(x.Tail) > 2*maxTail || len(all) > maxTail && len(x.Tail) < maxTail {
 			t.Fatalf("after piece %d: %d bytes kept", i, len(x.Tail))
 		}
+	}
+}
+
+// TestTapHolds: all that an exchange keeps is accounted for, within the bound, and given back.
+func TestTapHolds(t *testing.T) {
+	const limit = 256 << 10
+	g := &Gateway{o: Options{TapMemory: limit, TapAnswer: 4 << 20}, stats: newCounters()}
+	x := &Tapped{memory: &g.stats.tap}
+	for i := range 100_000 {
+		g.tapAnswer(x, []byte("data: {}\n\n"), g.o.TapAnswer, time.Duration(i))
+	}
+	n := len(x.Arrivals)
+	kept := int64(cap(x.Answer) + cap(x.Arrivals)*arrivalSize + cap(x.Tail))
+	if x.Held() != kept || g.stats.tap.Load() != kept || kept > limit+limit/4 {
+		t.Errorf("%d bytes are kept, %d held, %d counted; the bound is %d", kept, x.Held(), g.stats.tap.Load(), limit)
+	}
+	if !x.AnswerCut || !x.ArrivalsCut || n == 0 || x.Arrivals[n-1].End != len(x.Answer) || g.stats.dropped[DropMemory].Load() != 1 {
+		t.Errorf("answer cut %v, times cut %v, %d times, %d of %d bytes", x.AnswerCut, x.ArrivalsCut, n, len(x.Answer), x.AnswerSize)
+	}
+	x.Release()
+	if held := g.stats.tap.Load(); held != 0 {
+		t.Errorf("%d bytes are held after all", held)
 	}
 }

@@ -255,14 +255,17 @@ func (c *call) tapBytes(b []byte, limit int) (kept []byte, cut bool) {
 	if b == nil {
 		return nil, false
 	}
-	cut = len(b) > limit
-	if cut {
-		b = bytes.Clone(b[:limit])
+	size := cap(b)
+	if cut = len(b) > limit; cut {
+		size = limit
 	}
-	if !c.t.hold(int64(cap(b)), c.g.o.TapMemory) {
+	if !c.t.hold(int64(size), c.g.o.TapMemory) {
 		c.g.stats.dropped[DropMemory].Add(1)
 		give(b)
 		return nil, len(b) > 0
 	}
-	return b, cut
+	if cut {
+		return append(make([]byte, 0, limit), b[:limit]...), true
+	}
+	return b, false
 }

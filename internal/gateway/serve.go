@@ -90,13 +90,13 @@ func (g *Gateway) server(listen config.Listen, h http.Handler) *http.Server {
 		ErrorLog: slog.NewLogLogger(g.o.Log.Handler(), slog.LevelDebug),
 	}
 	if listen.TLSCert != "" {
-		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
+		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.Certificate}
 	}
 	return srv
 }
 
-// certificate returns the present one: a reload reads the files anew.
-func (g *Gateway) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// Certificate returns the present one: a reload reads the files anew.
+func (g *Gateway) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	s := g.state.Load()
 	if len(s.certs) == 0 {
 		return nil, errors.New("no certificate")

@@ -97,8 +97,10 @@ const (
 	maxTag  = 256
 	maxUnit = 256
 	maxTail = 16 << 10
-	// keptBuffer is the largest buffer that is kept for the next exchange.
-	keptBuffer = 256 << 10
+	// keptBuffer is the largest buffer that is kept for the next exchange, and keptArrivals the longest list of times.
+	keptBuffer   = 256 << 10
+	keptArrivals = 1024
+	arrivalSize  = 16 // bytes
 )
 
 var (
@@ -127,10 +129,16 @@ func (t *Tapped) Release() {
 	give(t.Answer)
 	give(t.Tail)
 	arrivals, tags := t.Arrivals[:0], t.Tags
+	if cap(arrivals) > keptArrivals {
+		arrivals = nil
+	}
 	clear(tags)
 	*t = Tapped{Arrivals: arrivals, Tags: tags}
 	tappedPool.Put(t)
 }
+
+// Held is how many bytes of memory the exchange takes until it is released.
+func (t *Tapped) Held() int64 { return t.held }
 
 // hold accounts for n more bytes, if the memory allows.
 func (t *Tapped) hold(n int64, limit int64) bool {
@@ -149,27 +157,42 @@ func (g *Gateway) tapAnswer(t *Tapped, p []byte, limit int, at time.Duration) {
 	}
 	t.AnswerSize += int64(len(p))
 	if t.AnswerCut {
-		t.tail(p)
+		g.tail(t, p)
 		return
 	}
 	if room := limit - len(t.Answer); len(p) > room {
 		t.AnswerCut = true
-		t.tail(p[max(0, room):])
+		g.tail(t, p[max(0, room):])
 		p = p[:max(0, room)]
 	}
 	if need := len(t.Answer) + len(p); need > cap(t.Answer) && !g.grow(t, need, limit) {
 		t.AnswerCut = true
-		t.tail(p)
+		g.tail(t, p)
 		g.stats.dropped[DropMemory].Add(1)
 		return
 	}
 	t.Answer = append(t.Answer, p...)
-	if n := len(t.Arrivals); n >= maxArrivals {
-		t.ArrivalsCut = true
-		t.Arrivals[n-1] = Arrival{at, len(t.Answer)}
-		return
+	g.arrive(t, Arrival{at, len(t.Answer)})
+}
+
+// arrive notes when a piece came, as far as the bounds allow.
+func (g *Gateway) arrive(t *Tapped, a Arrival) {
+	n := len(t.Arrivals)
+	switch {
+	case n == 0 && cap(t.Arrivals) > 0 && !t.ArrivalsCut:
+		t.ArrivalsCut = !t.hold(int64(cap(t.Arrivals))*arrivalSize, g.o.TapMemory)
+	case n == cap(t.Arrivals) && !t.ArrivalsCut:
+		size := min(max(16, 2*n), maxArrivals)
+		if t.ArrivalsCut = size == n || !t.hold(int64(size-n)*arrivalSize, g.o.TapMemory); !t.ArrivalsCut {
+			t.Arrivals = append(make([]Arrival, 0, size), t.Arrivals...)
+		}
 	}
-	t.Arrivals = append(t.Arrivals, Arrival{at, len(t.Answer)})
+	switch {
+	case !t.ArrivalsCut:
+		t.Arrivals = append(t.Arrivals, a)
+	case n > 0:
+		t.Arrivals[n-1] = a
+	}
 }
 
 // grow makes room for need bytes of the answer, if the memory for captures allows.
@@ -190,8 +213,12 @@ func (g *Gateway) grow(t *Tapped, need, limit int) bool {
 	return true
 }
 
-// tail keeps the last bytes. The buffer is twice as long as what is kept, so that bytes are seldom moved.
-func (t *Tapped) tail(p []byte) {
+// tail keeps the last bytes, for which there is memory beside that of captures. The buffer is twice as long as what is kept,
+// so that bytes are seldom moved.
+func (g *Gateway) tail(t *Tapped, p []byte) {
+	if t.Tail == nil && !t.hold(2*maxTail, g.o.TapMemory+g.o.TapMemory/4) {
+		return
+	}
 	if len(p) > maxTail {
 		p = p[len(p)-maxTail:]
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/telltale-llm/telltale/internal/access"
 )
 
 // hop says whether a header belongs to one connection alone.
@@ -121,7 +123,7 @@ func ownKey(v string) bool {
 	if len(v) > 7 && strings.EqualFold(v[:7], "bearer ") {
 		v = strings.TrimSpace(v[7:])
 	}
-	return strings.HasPrefix(v, "tt_")
+	return strings.HasPrefix(v, access.Prefix) || access.BasicKey(v) != ""
 }
 
 // appendKey puts the upstream's key where its API wants it.

@@ -22,6 +22,7 @@ type Store interface {
 	Put(ctx context.Context, xs []record.Exchange) (added int, err error)
 	PutSnapshots(ctx context.Context, ss []record.Snapshot) error
 	PutRollups(ctx context.Context, rs []record.Rollup) error
+	LateScores(ctx context.Context, exchanges []string, window time.Duration) ([]store.Scored, error)
 }
 
 // Source is the bus.
@@ -262,6 +263,9 @@ func (w *Worker) put(ctx context.Context, j *job) error {
 		if err := w.o.Store.PutRollups(ctx, j.rollups); err != nil {
 			return fmt.Errorf("roll-ups: %w", err)
 		}
+	}
+	if err := w.sumLate(ctx, j); err != nil {
+		return fmt.Errorf("roll-ups of late scores: %w", err)
 	}
 	return nil
 }

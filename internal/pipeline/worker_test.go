@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,6 +101,41 @@ func (m *memory) AddScores(_ context.Context, ls []record.Late) error {
 		m.late[l.Exchange+" "+l.Score.Name+" "+l.Mark] = l
 	}
 	return nil
+}
+
+func (m *memory) LateScores(_ context.Context, ids []string, window time.Duration) ([]store.Scored, error) {
+	defer m.mu.Unlock()
+	if err := m.begin("late"); err != nil {
+		return nil, err
+	}
+	windows, scored := map[time.Time]bool{}, map[string]bool{}
+	for _, l := range m.late {
+		scored[l.Exchange] = true
+	}
+	for _, id := range ids {
+		if x, ok := m.exchanges[id]; ok && scored[id] {
+			windows[x.Time.Truncate(window)] = true
+		}
+	}
+	type made struct {
+		store.Scored
+		at time.Time
+	}
+	var all []made
+	for _, l := range m.late {
+		if x, ok := m.exchanges[l.Exchange]; ok && windows[x.Time.Truncate(window)] {
+			had := slices.ContainsFunc(x.Scores, func(s record.OnlineScore) bool { return s.Name == l.Score.Name && s.Value != nil })
+			all = append(all, made{store.Scored{Exchange: x.ID, Route: x.Route, Variant: x.Variant, Snapshot: x.Snapshot, Time: x.Time, Had: had, Score: l.Score}, l.Time})
+		}
+	}
+	slices.SortFunc(all, func(a, b made) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Exchange, b.Exchange), a.at.Compare(b.at))
+	})
+	out := make([]store.Scored, len(all))
+	for i := range all {
+		out[i] = all[i].Scored
+	}
+	return out, nil
 }
 
 func (m *memory) PutRollups(_ context.Context, rs []record.Rollup) error {

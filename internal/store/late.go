@@ -101,6 +101,33 @@ func NewLate(rows []LateRow, stored func(keys string, each func(id, name, mark s
 	return fresh, nil
 }
 
+// WithoutForgotten empties the reasons of rows whose exchange has been forgotten. ask runs a query and calls its function for
+// each row.
+func WithoutForgotten(rows []LateRow, ask func(query string, each func(scan func(...any) error) error) error) error {
+	var keys []string
+	for i := range rows {
+		if rows[i].Reason != "" {
+			keys = append(keys, strconv.FormatInt(rows[i].Key, 10))
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	forgotten := map[string]bool{}
+	err := ask(`SELECT id FROM exchanges WHERE key IN (`+strings.Join(keys, ",")+`) AND redaction = '`+Forgotten+`'`, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		forgotten[id] = true
+		return err
+	})
+	for i := range rows {
+		if forgotten[rows[i].ID] {
+			rows[i].Reason = ""
+		}
+	}
+	return err
+}
+
 // LateSQL finds the scores of exchanges by their keys, in the order in which they were made, for Late to scan. Final is what
 // the engine wants after the name of a table. Without reasons that column is empty.
 func LateSQL(keys, final string, reasons bool) string {

@@ -3,9 +3,11 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -81,10 +83,34 @@ func KeyOf(id string) int64 { return int64(xxhash.Sum64String(id)) }
 // maxID bounds an id, so that a client cannot make the table of ids large.
 const maxID = 256
 
-// FlattenAll turns a batch into rows, contents parallel to them, nil where there is none. The error is an *InvalidError.
+// FlattenAll turns a batch into rows, contents parallel to them, nil where there is none. The error is an *InvalidError, of the
+// first exchange that cannot be stored. A large batch is done in parts, for whoever stores it waits.
 func FlattenAll(xs []record.Exchange) ([]Row, []*ContentRow, error) {
 	rows, contents := make([]Row, len(xs)), make([]*ContentRow, len(xs))
-	for i := range xs {
+	parts := max(1, min(runtime.GOMAXPROCS(0), len(xs)/flattenPart))
+	if parts == 1 {
+		return rows, contents, flattenRange(xs, rows, contents, 0, len(xs))
+	}
+	errs := make([]error, parts)
+	var wg sync.WaitGroup
+	for n := range parts {
+		from, to := len(xs)*n/parts, len(xs)*(n+1)/parts
+		wg.Go(func() { errs[n] = flattenRange(xs, rows, contents, from, to) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return rows, contents, nil
+}
+
+// flattenPart is from how many exchanges on a part of a batch is worth a goroutine.
+const flattenPart = 500
+
+func flattenRange(xs []record.Exchange, rows []Row, contents []*ContentRow, from, to int) error {
+	for i := from; i < to; i++ {
 		why := check(&xs[i])
 		if why == "" {
 			var err error
@@ -93,10 +119,10 @@ func FlattenAll(xs []record.Exchange) ([]Row, []*ContentRow, error) {
 			}
 		}
 		if why != "" {
-			return nil, nil, &InvalidError{Index: i, ID: xs[i].ID, Why: why}
+			return &InvalidError{Index: i, ID: xs[i].ID, Why: why}
 		}
 	}
-	return rows, contents, nil
+	return nil
 }
 
 // check says why an exchange cannot be stored, or "".

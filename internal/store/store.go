@@ -35,6 +35,10 @@ type Store interface {
 	// mark, is left as it is. They are found with their exchange, also when that comes later, after the scores that it came
 	// with. One that cannot be stored at all gives an *InvalidError.
 	AddScores(ctx context.Context, ls []record.Late) error
+	// LateScores returns all scores that came apart from exchanges of certain windows: those windows, in multiples of the
+	// length since 1970, in which one of these exchanges lies that has such a score. In order of time and ID of the exchange,
+	// then as they were made; without reasons.
+	LateScores(ctx context.Context, exchanges []string, window time.Duration) ([]Scored, error)
 
 	// Exchange returns one exchange with its content, or ErrNotFound.
 	Exchange(ctx context.Context, id string) (record.Exchange, error)
@@ -52,7 +56,8 @@ type Store interface {
 	// Delete removes what is older than its class of data is kept. Content goes with its exchange at the latest.
 	Delete(ctx context.Context, keep config.Retention, now time.Time) (Deleted, error)
 	// Forget removes the content of the exchanges of these users, named as they are stored, and whatever identifies
-	// them: user, session, tags, error text, parameters, trace ids, input hash. The measurements stay.
+	// them: user, session, tags, error text, parameters, trace ids, input hash. The measurements stay. Their Redaction becomes
+	// Forgotten, and scores that come later lose their reasons.
 	Forget(ctx context.Context, users []string) (Deleted, error)
 	// Export writes all exchanges that the query's filter finds as Parquet, in no particular order, and says how many.
 	// Limit and Cursor are not used; Content says whether the content columns are filled.
@@ -82,6 +87,9 @@ type Stats struct {
 	Oldest    time.Time `json:"oldest"`
 	Newest    time.Time `json:"newest"`
 }
+
+// Forgotten is Exchange.Redaction of an exchange whose user has been forgotten.
+const Forgotten = "forgotten"
 
 // ErrNotFound says that no record has the ID.
 var ErrNotFound = errors.New("not found")

@@ -18,6 +18,8 @@ type Dialect struct {
 	HasScore string
 	// Text and Int are the names of the types.
 	Text, Int string
+	// NoneApart says that no score that came apart from its exchange is what the filter wants (see LateFound).
+	NoneApart bool
 }
 
 // Conditions are SQL conditions that must all hold, with what is bound to them.
@@ -111,19 +113,52 @@ func (f *Filter) Where(d Dialect) *Conditions {
 
 // whereScore finds scores that came with the exchange, and those that came apart from it.
 func (c *Conditions) whereScore(s *ScoreFilter) {
-	with, apart := []string{c.d.HasScore}, []string{"name = ?", "value IS NOT NULL"}
-	name := clean(s.Name)
-	withArgs, apartArgs := []any{name}, []any{name}
-	for _, bound := range []struct {
-		sign  string
-		value *float64
-	}{{" > ?", s.Above}, {" < ?", s.Below}} {
-		if bound.value != nil {
-			with, withArgs = append(with, c.d.Score+bound.sign), append(withArgs, name, *bound.value)
-			apart, apartArgs = append(apart, "value"+bound.sign), append(apartArgs, *bound.value)
-		}
+	with, name := []string{c.d.HasScore}, clean(s.Name)
+	args := []any{name}
+	for _, bound := range s.bounds() {
+		with, args = append(with, c.d.Score+bound.sign), append(args, name, bound.value)
 	}
-	c.Add("("+strings.Join(with, " AND ")+" OR x.id IN (SELECT id FROM scores WHERE "+strings.Join(apart, " AND ")+"))", append(withArgs, apartArgs...)...)
+	if c.d.NoneApart {
+		c.Add(strings.Join(with, " AND "), args...)
+		return
+	}
+	apart, apartArgs := s.apart()
+	c.Add("("+strings.Join(with, " AND ")+" OR x.id IN (SELECT id FROM scores WHERE "+apart+"))", append(args, apartArgs...)...)
+}
+
+type scoreBound struct {
+	sign  string
+	value float64
+}
+
+func (s *ScoreFilter) bounds() (out []scoreBound) {
+	if s.Above != nil {
+		out = append(out, scoreBound{" > ?", *s.Above})
+	}
+	if s.Below != nil {
+		out = append(out, scoreBound{" < ?", *s.Below})
+	}
+	return out
+}
+
+// apart is the condition on table scores.
+func (s *ScoreFilter) apart() (string, []any) {
+	where, args := "name = ? AND value IS NOT NULL", []any{clean(s.Name)}
+	for _, bound := range s.bounds() {
+		where, args = where+" AND value"+bound.sign, append(args, bound.value)
+	}
+	return where, args
+}
+
+// LateFound is a query that says whether any score that came apart from its exchange is what the filter wants.
+func (f *Filter) LateFound() (string, []any) {
+	var parts []string
+	var all []any
+	for i := range f.Scores {
+		where, args := f.Scores[i].apart()
+		parts, all = append(parts, "("+where+")"), append(all, args...)
+	}
+	return "SELECT count(*) > 0 FROM scores WHERE " + strings.Join(parts, " OR "), all
 }
 
 // escapes tells characters that an encoder of JSON may write in another way.

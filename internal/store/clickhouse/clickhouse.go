@@ -123,3 +123,24 @@ func (s *Store) each(ctx context.Context, query string, args []any, f func(rows)
 func (s *Store) one(ctx context.Context, query string, args []any, to ...any) error {
 	return s.each(ctx, query, args, func(r rows) error { return r.Scan(to...) })
 }
+
+// Ping asks a server for its version and changes nothing.
+func Ping(ctx context.Context, address string) (version string, err error) {
+	options, err := driver.ParseDSN(address)
+	if err != nil || len(options.Addr) == 0 {
+		return "", errors.New("the ClickHouse URL cannot be read: want clickhouse://user:password@host:9000/database")
+	}
+	options.DialTimeout = 5 * time.Second
+	c, err := driver.Open(options)
+	if err != nil {
+		return "", err
+	}
+	v, err := c.ServerVersion()
+	if err == nil {
+		err = c.Ping(ctx)
+	}
+	if err = errors.Join(err, c.Close()); err != nil {
+		return "", err
+	}
+	return v.Version.String(), nil
+}

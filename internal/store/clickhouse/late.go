@@ -3,7 +3,9 @@ package clickhouse
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -26,6 +28,9 @@ func (s *Store) AddScores(ctx context.Context, ls []record.Late) error {
 	if len(rows) == 0 {
 		return ctx.Err()
 	}
+	if err := store.WithoutForgotten(rows, s.ask(ctx)); err != nil {
+		return fmt.Errorf("store: scores: %w", err)
+	}
 	marks := xxhash.New()
 	var said []store.LateRow
 	for i := range rows {
@@ -40,6 +45,9 @@ func (s *Store) AddScores(ctx context.Context, ls []record.Late) error {
 			r := &said[i]
 			return []any{r.Time, r.ID, r.Key, r.Name, r.Mark, r.Reason}
 		})
+		if err == nil {
+			err = s.unsay(ctx, said)
+		}
 	}
 	if err == nil {
 		err = s.conn.insert(ctx, "scores", store.ScoreColumns, token, len(rows), func(i int) []any {
@@ -51,6 +59,41 @@ func (s *Store) AddScores(ctx context.Context, ls []record.Late) error {
 		return fmt.Errorf("store: scores: %w", err)
 	}
 	return nil
+}
+
+// unsay deletes reasons whose exchange another process has forgotten since they were looked at. Forget marks exchanges before it
+// deletes reasons for the last time, so that one of the two finds them.
+func (s *Store) unsay(ctx context.Context, said []store.LateRow) error {
+	still := slices.Clone(said)
+	if err := store.WithoutForgotten(still, s.ask(ctx)); err != nil {
+		return err
+	}
+	for i := range still {
+		if still[i].Reason == "" {
+			if err := s.conn.exec(ctx, `ALTER TABLE reasons`+s.local()+s.on()+` DELETE WHERE key = ? AND id = ?`+wait, still[i].Key, still[i].ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ask runs the queries that both engines share.
+func (s *Store) ask(ctx context.Context) func(string, func(func(...any) error) error) error {
+	return func(query string, each func(func(...any) error) error) error {
+		return s.each(ctx, query, nil, func(r rows) error { return each(r.Scan) })
+	}
+}
+
+// LateScores finds the scores that came apart from exchanges.
+func (s *Store) LateScores(ctx context.Context, exchanges []string, window time.Duration) ([]store.Scored, error) {
+	found, err := store.FindScored(exchanges, window, dialect, " FINAL", func(query string, args []any, each func(func(...any) error) error) error {
+		return s.each(ctx, query+final, args, func(r rows) error { return each(r.Scan) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: scores: %w", err)
+	}
+	return found, nil
 }
 
 func (s *Store) storedLate(ctx context.Context) func(string, func(id, name, mark string)) error {
@@ -67,6 +110,6 @@ func (s *Store) storedLate(ctx context.Context) func(string, func(id, name, mark
 // addLate gives exchanges the scores that came apart from them.
 func (s *Store) addLate(ctx context.Context, xs []record.Exchange, reasons bool) error {
 	return store.AddLate(xs, " FINAL", reasons, func(query string, each func(func(...any) error) error) error {
-		return s.each(ctx, query+final, nil, func(r rows) error { return each(r.Scan) })
+		return s.ask(ctx)(query+final, each)
 	})
 }

@@ -62,8 +62,8 @@ func (s *Store) deleteBefore(ctx context.Context, name, column string, before ti
 	return s.conn.exec(ctx, alter+` DELETE`+old+wait, dialect.Bind(before))
 }
 
-// erased empties the columns that identify a person.
-const erased = `user_id = '', session = '', tags = '', error = '', params = '', trace_id = '', span_id = '', parent_id = '', input_hash = ''`
+// erased empties the columns that identify a person, and marks the exchange.
+const erased = `user_id = '', session = '', tags = '', error = '', params = '', trace_id = '', span_id = '', parent_id = '', input_hash = '', redaction = '` + store.Forgotten + `'`
 
 // forgetBatch bounds the ids of one mutation.
 const forgetBatch = 5000
@@ -91,7 +91,31 @@ func (s *Store) Forget(ctx context.Context, users []string) (store.Deleted, erro
 	if err != nil || len(found) == 0 {
 		return d, err
 	}
-	// Ids, because a mutation of a replicated table may not ask another table.
+	// Reasons once more after the exchanges are marked: see unsay.
+	for _, t := range []struct {
+		name string
+		n    *int64
+	}{{"content", &d.Content}, {"reasons", new(int64)}, {"exchanges", &d.Exchanges}, {"reasons", new(int64)}} {
+		if t.name == "exchanges" {
+			// By keys too: what was put since they were looked for keeps its user until it is forgotten with its content.
+			for i := 0; i < len(found) && err == nil; i += forgetBatch {
+				keys := store.Keys(found[i:min(i+forgetBatch, len(found))])
+				err = s.conn.exec(ctx, `ALTER TABLE exchanges`+s.local()+s.on()+` UPDATE `+erased+theirs+` AND key IN (`+keys+`)`+wait, args...)
+			}
+			*t.n = int64(len(found))
+		} else {
+			*t.n, err = s.unsaid(ctx, t.name, found)
+		}
+		if err != nil {
+			return d, fmt.Errorf("store: forget: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// unsaid deletes the rows of exchanges from a table of texts and says how many there were. By ids, because a mutation of a
+// replicated table may not ask another table.
+func (s *Store) unsaid(ctx context.Context, table string, found []store.Row) (total int64, err error) {
 	for i := 0; i < len(found); i += forgetBatch {
 		part := found[i:min(i+forgetBatch, len(found))]
 		ids := make([]any, len(part))
@@ -99,26 +123,17 @@ func (s *Store) Forget(ctx context.Context, users []string) (store.Deleted, erro
 			ids[k] = part[k].ID
 		}
 		said := ` WHERE key IN (` + store.Keys(part) + `) AND id IN (` + list(len(part)) + `)`
-		for _, t := range []struct {
-			name  string
-			total *int64
-		}{{"content", &d.Content}, {"reasons", new(int64)}} {
-			var n int64
-			if err := s.one(ctx, `SELECT toInt64(count()) FROM `+t.name+` FINAL`+said, ids, &n); err != nil {
-				return d, fmt.Errorf("store: forget: %w", err)
-			}
-			if n == 0 {
-				continue
-			}
-			*t.total += n
-			if err := s.conn.exec(ctx, `ALTER TABLE `+t.name+s.local()+s.on()+` DELETE`+said+wait, ids...); err != nil {
-				return d, fmt.Errorf("store: forget: %w", err)
-			}
+		var n int64
+		if err := s.one(ctx, `SELECT toInt64(count()) FROM `+table+` FINAL`+said, ids, &n); err != nil {
+			return total, err
+		}
+		if n == 0 {
+			continue
+		}
+		total += n
+		if err := s.conn.exec(ctx, `ALTER TABLE `+table+s.local()+s.on()+` DELETE`+said+wait, ids...); err != nil {
+			return total, err
 		}
 	}
-	d.Exchanges = int64(len(found))
-	if err := s.conn.exec(ctx, `ALTER TABLE exchanges`+s.local()+s.on()+` UPDATE `+erased+theirs+wait, args...); err != nil {
-		return d, fmt.Errorf("store: forget: %w", err)
-	}
-	return d, nil
+	return total, nil
 }

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"time"
 
 	engine "github.com/duckdb/duckdb-go/v2"
 
@@ -34,6 +35,11 @@ func (s *Store) AddScores(ctx context.Context, ls []record.Late) error {
 			return err
 		})
 	})
+	if err == nil {
+		err = store.WithoutForgotten(fresh, func(query string, each func(func(...any) error) error) error {
+			return s.each(ctx, query, nil, func(found *sql.Rows) error { return each(found.Scan) })
+		})
+	}
 	if err == nil && len(fresh) > 0 {
 		err = s.change(ctx, func(_ *sql.Tx, conn *sql.Conn) error {
 			return conn.Raw(func(raw any) error { return appendLate(ctx, raw.(driver.Conn), fresh) })
@@ -70,6 +76,17 @@ func appendLate(ctx context.Context, conn driver.Conn, rows []store.LateRow) err
 		}
 		return nil
 	})
+}
+
+// LateScores finds the scores that came apart from exchanges.
+func (s *Store) LateScores(ctx context.Context, exchanges []string, window time.Duration) ([]store.Scored, error) {
+	found, err := store.FindScored(exchanges, window, dialect, "", func(query string, args []any, each func(func(...any) error) error) error {
+		return s.each(ctx, query, args, func(rows *sql.Rows) error { return each(rows.Scan) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: scores: %w", err)
+	}
+	return found, nil
 }
 
 // addLate gives exchanges the scores that came apart from them.

@@ -83,11 +83,7 @@ func (s *Store) list(ctx context.Context, q store.Query) (store.Page, error) {
 	if q.Text != "" {
 		return s.search(ctx, q, at)
 	}
-	c := q.Where(dialect)
-	if at != nil {
-		c.Before(at)
-	}
-	rows, err := s.rows(ctx, c, q.Limit+1)
+	rows, err := s.newest(ctx, q, at)
 	if err != nil {
 		return store.Page{}, fmt.Errorf("store: list: %w", err)
 	}
@@ -115,6 +111,51 @@ func (s *Store) rows(ctx context.Context, c *store.Conditions, limit int) ([]sto
 		return rows.Scan(out[len(out)-1].Targets()...)
 	})
 	return out, err
+}
+
+// newest finds a page's rows, and one more if there are more. Scores that came apart are joined, and the engine would do so for
+// every exchange before it knows the newest: where there are any to find, ranges of time are asked for as in search.
+func (s *Store) newest(ctx context.Context, q store.Query, at *store.Place) ([]store.Row, error) {
+	d := dialect
+	if len(q.Scores) > 0 {
+		late, args := q.LateFound()
+		var found bool
+		if err := s.db.QueryRowContext(ctx, late, args...).Scan(&found); err != nil {
+			return nil, err
+		}
+		if d.NoneApart = !found; found {
+			return s.newestScored(ctx, q, at)
+		}
+	}
+	c := q.Where(d)
+	if at != nil {
+		c.Before(at)
+	}
+	return s.rows(ctx, c, q.Limit+1)
+}
+
+func (s *Store) newestScored(ctx context.Context, q store.Query, at *store.Place) ([]store.Row, error) {
+	oldest, newest, err := s.span(ctx)
+	if err != nil || newest.IsZero() {
+		return nil, err
+	}
+	var out []store.Row
+	for from, to := range q.Windows(oldest, newest, at) {
+		f := q.Filter
+		f.From, f.To = from, to
+		c := f.Where(dialect)
+		if at != nil {
+			c.Before(at)
+		}
+		rows, err := s.rows(ctx, c, q.Limit+1-len(out))
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, rows...); len(out) > q.Limit {
+			break
+		}
+	}
+	return out, nil
 }
 
 // withContent reads the rows' content: the range of time lets DuckDB skip most of the table.

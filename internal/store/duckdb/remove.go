@@ -178,6 +178,7 @@ func (s *Store) Forget(ctx context.Context, users []string) (store.Deleted, erro
 		for _, column := range erased["exchanges"] {
 			replace = append(replace, `CASE WHEN theirs THEN '' ELSE `+column+` END AS `+column)
 		}
+		replace = append(replace, `CASE WHEN theirs THEN '`+store.Forgotten+`' ELSE redaction END AS redaction`)
 		return rewrite(ctx, tx, "exchanges", `SELECT * EXCLUDE (theirs) REPLACE (`+strings.Join(replace, ", ")+`) FROM (SELECT *, `+theirs+` AS theirs FROM exchanges)`, args...)
 	})
 	if err == nil {

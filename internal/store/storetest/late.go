@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -157,13 +158,69 @@ func lateScoresEnd(t *testing.T, open Open) {
 	}
 	f(0, "")
 	f(1, because, because)
+	// What is said of a forgotten person's exchange later is not kept.
+	if err := s.AddScores(ctx, []record.Late{late(0, "tox", .7, 1), late(1, "tox", .7, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	f(0, "", "")
+	f(1, because, because, because)
 	if _, err := s.Delete(ctx, config.Retention{Content: 12 * time.Hour}, start.Add(13*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	f(1, "", because)
+	f(1, "", "", because)
 	if d, err := s.Delete(ctx, config.Retention{Exchanges: 12 * time.Hour}, start.Add(13*time.Hour)); err != nil || d.Exchanges != 2 {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	put(t, s, ben) // comes again, and finds only the score that was made later
 	f(1, because)
+}
+
+// lateScoresOfWindows finds all that the roll-ups of a window are made of, whichever came first.
+func lateScoresOfWindows(t *testing.T, open Open) {
+	s, ctx := open(t), t.Context()
+	const window = 10 * time.Second
+	// start is at 26.5 s: 0 to 2 are in one window, 3 in the next, 4 a day later.
+	var xs []record.Exchange
+	for i, after := range []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second, 24 * time.Hour, 24 * time.Hour} {
+		x := exchange(i)
+		x.Time, x.Variant = start.Add(after), []string{"baseline", "canary"}[i%2]
+		xs = append(xs, x)
+	}
+	xs[1].Scores = []record.OnlineScore{{Name: "tox", Value: ptr(.1)}, {Name: "judge", Error: "no answer"}}
+	f := func(ids []string, want ...store.Scored) {
+		t.Helper()
+		got, err := s.LateScores(ctx, ids, window)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(want) {
+			t.Fatalf("%d scores, want %d: %+v", len(got), len(want), got)
+		}
+		for i := range want {
+			want[i].Score.Reason = ""
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Errorf("score %d: %+v\nwant %+v", i, got[i], want[i])
+			}
+		}
+	}
+	scored := func(n int, name string, value float64, minutes int, had bool) store.Scored {
+		x := &xs[n]
+		return store.Scored{Exchange: x.ID, Route: x.Route, Variant: x.Variant, Snapshot: x.Snapshot, Time: x.Time, Had: had, Score: late(n, name, value, minutes).Score}
+	}
+	f(nil)
+	f(ids(xs))
+	err := s.AddScores(ctx, []record.Late{late(1, "tox", .9, 1), late(1, "judge", .8, 2), late(0, "tox", .3, 9), late(0, "tox", .2, 3), late(3, "tox", .4, 1), late(4, "tone", 1, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(ids(xs)) // no exchange is there yet
+	put(t, s, xs...)
+	first := []store.Scored{scored(0, "tox", .2, 3, false), scored(0, "tox", .3, 9, false), scored(1, "tox", .9, 1, true), scored(1, "judge", .8, 2, false)}
+	next, last := scored(3, "tox", .4, 1, false), scored(4, "tone", 1, 1, false)
+	f([]string{xs[0].ID}, first...)
+	f([]string{xs[1].ID, xs[1].ID, "nobody"}, first...)
+	f([]string{xs[2].ID}) // in the window, and nobody has judged it
+	f([]string{xs[3].ID}, next)
+	f(ids(xs), append(append(first, next), last)...)
+	f([]string{xs[5].ID})
 }

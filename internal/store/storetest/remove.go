@@ -88,6 +88,7 @@ func forget(t *testing.T, open Open) {
 			want.User, want.Session, want.TraceID, want.SpanID, want.ParentID, want.InputHash = "", "", "", "", "", ""
 			want.Scores = []record.OnlineScore{want.Scores[0], want.Scores[1]}
 			want.Scores[0].Reason = ""
+			want.Redaction = store.Forgotten
 		}
 		same(t, got, want)
 	}

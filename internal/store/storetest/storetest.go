@@ -24,7 +24,8 @@ func Run(t *testing.T, open Open) {
 		{"invalid", invalid}, {"not found", notFound}, {"filters", filters}, {"bad queries", badQueries}, {"pages", pages},
 		{"text", text}, {"content", content}, {"series", series}, {"series by status and score", seriesScores},
 		{"snapshots and roll-ups", rollups}, {"retention", retention}, {"forget", forget}, {"export", export},
-		{"stats", stats}, {"late scores", lateScores}, {"late scores that are invalid", lateScoresInvalid}, {"the end of late scores", lateScoresEnd}, {"readers beside a writer", readersBesideWriter}, {"cancellation", cancellation},
+		{"stats", stats}, {"late scores", lateScores}, {"late scores that are invalid", lateScoresInvalid}, {"the end of late scores", lateScoresEnd},
+		{"late scores of windows", lateScoresOfWindows}, {"readers beside a writer", readersBesideWriter}, {"cancellation", cancellation},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, open) })
 	}

@@ -32,7 +32,7 @@ func full() record.Exchange {
 		Inclusion: .5, Redaction: "r1", Found: map[string]int{"email": 2}, Embedding: []float32{.5, -1.25, 3e-9},
 		Scores: []record.OnlineScore{{Name: "toxicity", Value: ptr(.125), Pass: ptr(true), Label: "fine", Reason: "no such words", Signature: "toxicity@1", Inclusion: .5},
 			{Name: "judge", Error: "no answer", Signature: "judge@2"}},
-		Cut: []string{"content.output"},
+		Cut: []string{"content.output"}, Assigned: &record.Assignment{Rollout: "tone", Stage: 2, Pairs: "x-1"},
 	}
 }
 

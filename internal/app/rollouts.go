@@ -1,0 +1,629 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/bus"
+	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/pipeline"
+	"github.com/telltale-llm/telltale/internal/record"
+	"github.com/telltale-llm/telltale/internal/rollout"
+)
+
+const (
+	rolloutBucket = "rollouts"
+	// historyBucket has every transition under a key of its own, which is written once.
+	historyBucket  = "rollout-history"
+	evidenceStream = "evidence"
+	rolloutDurable = "rollouts"
+	stepEvery      = time.Second
+	evidenceWait   = 200 * time.Millisecond
+	// mostSeen is how many records of evidence a rollout remembers, so that those that a worker told twice after a crash count
+	// once. A worker tells a batch again before it tells another, so a few would do.
+	mostSeen    = 256
+	mostChanges = 50 // attempts to save a state that others keep changing
+)
+
+// Errors of rollouts that a caller can do something about.
+var (
+	ErrNoRollout     = errors.New("no such rollout")
+	ErrRolloutExists = errors.New("a rollout of this name is there already: give this one another name")
+	ErrRouteTaken    = errors.New("another rollout is under way on this route")
+)
+
+// rollouts are the rollouts of a server. Their states live on the bus, where every process finds them; whoever changes one
+// does so by compare-and-set, so that none of two changes at a time is lost. All methods may be called concurrently.
+type rollouts struct {
+	log     *slog.Logger
+	now     func() time.Time
+	server  func() *config.Server
+	codec   *pipeline.Codec
+	states  *bus.Bucket
+	history *bus.Bucket
+	plans   *bus.Bucket
+	// told is called with every state that is saved or stepped here; may be nil.
+	told func(k *keptRollout)
+	// ended are the names of those that have ended and were told.
+	ended sync.Map
+}
+
+// keptRollout is a rollout or an experiment as it is kept: one of S and X is set.
+type keptRollout struct {
+	Salt []byte   `json:"salt"`
+	Seen []string `json:"seen,omitempty"` // records of evidence that were taken lately, the newest last
+	Told int64    `json:"told"`           // sequence of the last transition that is in the history
+	Rev  uint64   `json:"-"`
+
+	S *rollout.State      `json:"state,omitempty"`
+	X *rollout.Experiment `json:"experiment,omitempty"`
+}
+
+func (k *keptRollout) doc() *config.Rollout {
+	if k.X != nil {
+		return k.X.Doc
+	}
+	return k.S.Doc
+}
+
+func (k *keptRollout) phase() rollout.Phase {
+	if k.X != nil {
+		return k.X.Phase
+	}
+	return k.S.Phase
+}
+
+func (k *keptRollout) created() time.Time {
+	if k.X != nil {
+		return k.X.Created
+	}
+	return k.S.Created
+}
+
+func (k *keptRollout) plan() rollout.Plan {
+	if k.X != nil {
+		return k.X.Plan()
+	}
+	return k.S.Plan()
+}
+
+// transitions are the latest, oldest first.
+func (k *keptRollout) transitions() []rollout.Transition {
+	if k.X != nil {
+		return k.X.History
+	}
+	return k.S.History
+}
+
+// frame is where the last frame of the bus is kept whose evidence has been taken.
+func (k *keptRollout) frame() *uint64 {
+	if k.X != nil {
+		return &k.X.Frame
+	}
+	return &k.S.Frame
+}
+
+// last is the sequence of the last transition.
+func (k *keptRollout) last() int64 {
+	all := k.transitions()
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1].Sequence
+}
+
+func (k *keptRollout) observe(e record.Evidence) {
+	if k.X != nil {
+		k.X.Observe(e)
+		return
+	}
+	k.S.Observe(e)
+}
+
+func (k *keptRollout) step(now time.Time) []rollout.Action {
+	if k.X != nil {
+		return k.X.Step(now)
+	}
+	return rollout.Step(k.S, now)
+}
+
+func (k *keptRollout) command(c rollout.Command, now time.Time) ([]rollout.Action, error) {
+	if k.X != nil {
+		return k.X.Command(c, now)
+	}
+	return k.S.Command(c, now)
+}
+
+func openRollouts(ctx context.Context, b *bus.Bus, codec *pipeline.Codec, server func() *config.Server, log *slog.Logger) (*rollouts, error) {
+	r := &rollouts{log: log, now: time.Now, server: server, codec: codec}
+	for _, o := range []struct {
+		to   **bus.Bucket
+		name string
+	}{{&r.states, rolloutBucket}, {&r.history, historyBucket}, {&r.plans, planBucket}} {
+		var err error
+		if *o.to, err = b.Bucket(ctx, o.name); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func stateKey(name string) string  { return "rollout/" + name }
+func routeKey(route string) string { return "route/" + keyOf(route) }
+
+// keyOf makes a key of a name, which may have more characters.
+func keyOf(name string) string { return base64.RawURLEncoding.EncodeToString([]byte(name)) }
+
+// Get returns a rollout, or ErrNoRollout.
+func (r *rollouts) Get(ctx context.Context, name string) (*keptRollout, error) {
+	e, err := r.states.Get(ctx, stateKey(name))
+	if errors.Is(err, bus.ErrNotFound) || errors.Is(err, bus.ErrKey) {
+		return nil, fmt.Errorf("%w: %s", ErrNoRollout, config.Clip(name, 100))
+	}
+	if err != nil {
+		return nil, err
+	}
+	k := &keptRollout{Rev: e.Revision}
+	if err := json.Unmarshal(e.Value, k); err != nil {
+		return nil, fmt.Errorf("rollout %s cannot be read: %w", name, err)
+	}
+	if (k.S == nil) == (k.X == nil) {
+		return nil, fmt.Errorf("rollout %s cannot be read: it is neither rollout nor experiment", name)
+	}
+	return k, nil
+}
+
+// names are those of all rollouts.
+func (r *rollouts) names(ctx context.Context) ([]string, error) {
+	keys, err := r.states.Keys(ctx)
+	var out []string
+	for _, key := range keys {
+		if name, ok := strings.CutPrefix(key, "rollout/"); ok {
+			out = append(out, name)
+		}
+	}
+	return out, err
+}
+
+// List returns all rollouts, the newest first. One that cannot be read is an error beside the others.
+func (r *rollouts) List(ctx context.Context) ([]*keptRollout, error) {
+	names, err := r.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []*keptRollout
+	var errs []error
+	for _, name := range names {
+		k, err := r.Get(ctx, name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b *keptRollout) int { return b.created().Compare(a.created()) })
+	return out, errors.Join(errs...)
+}
+
+// Start begins a rollout on a route that has none under way.
+func (r *rollouts) Start(ctx context.Context, doc *config.Rollout, by, why string) (*keptRollout, error) {
+	find, err := r.variants(doc)
+	if err != nil {
+		return nil, err
+	}
+	k := &keptRollout{Salt: make([]byte, 16)}
+	if _, err := rand.Read(k.Salt); err != nil {
+		return nil, err
+	}
+	now := r.now()
+	start := rollout.Start{By: by, Why: why}
+	if doc.Kind == config.KindExperiment {
+		ids := make([]string, len(doc.Arms))
+		for i, a := range doc.Arms {
+			ids[i] = find(a.Variant).ID
+		}
+		k.X, err = rollout.NewExperiment(doc, ids, start, now)
+	} else {
+		start.Baseline, start.Candidate = find(doc.Baseline), find(doc.Candidate)
+		k.S, err = rollout.New(doc, start, now)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The route's key is taken before the rollout is there: one that names none is what an interrupted start left, and free.
+	revision, before, err := r.free(ctx, doc.Route)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.states.Get(ctx, stateKey(doc.Name)); err == nil {
+		return nil, fmt.Errorf("%w: %s", ErrRolloutExists, doc.Name)
+	} else if !errors.Is(err, bus.ErrNotFound) {
+		return nil, err
+	}
+	if _, err := r.states.CompareAndSet(ctx, routeKey(doc.Route), []byte(doc.Name), revision); errors.Is(err, bus.ErrConflict) {
+		return nil, fmt.Errorf("%w: %s", ErrRouteTaken, doc.Route)
+	} else if err != nil {
+		return nil, err
+	}
+	// Another start may have taken the key before, and have saved its rollout meanwhile; or take it from now on, and find this one.
+	if before != "" && before != doc.Name {
+		if other, err := r.Get(ctx, before); err == nil && !other.phase().Final() {
+			return nil, fmt.Errorf("%w: %s has %s", ErrRouteTaken, doc.Route, before)
+		}
+	}
+	r.report(k, k.step(now))
+	if err := r.save(ctx, k); errors.Is(err, bus.ErrConflict) {
+		return nil, fmt.Errorf("%w: %s", ErrRolloutExists, doc.Name)
+	} else if err != nil {
+		return nil, err
+	}
+	if e, err := r.states.Get(ctx, routeKey(doc.Route)); err == nil && string(e.Value) != doc.Name {
+		_, err := r.Command(ctx, doc.Name, rollout.Command{Kind: rollout.Abort, By: rollout.Self, Why: string(e.Value) + " was started on the route at the same time"})
+		return nil, errors.Join(fmt.Errorf("%w: %s has %s", ErrRouteTaken, doc.Route, e.Value), err)
+	}
+	return k, nil
+}
+
+// variants checks a document against the server, and returns what finds the variants that it names.
+func (r *rollouts) variants(doc *config.Rollout) (func(name string) rollout.Variant, error) {
+	server := r.server()
+	if err := doc.Check(server); err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(server.Routes, func(o config.Route) bool { return o.Name == doc.Route })
+	route := &server.Routes[i]
+	return func(name string) rollout.Variant {
+		if name == config.Baseline || name == route.Behaviour() {
+			return rollout.Variant{Name: config.Baseline, ID: route.Behaviour()}
+		}
+		v, _ := route.Variant(name) // Check has found it
+		with := route.With(v)
+		return rollout.Variant{Name: v.Name, ID: with.Behaviour()}
+	}, nil
+}
+
+// free returns the revision of a route's key and the rollout that it names, which is not under way.
+func (r *rollouts) free(ctx context.Context, route string) (revision uint64, name string, err error) {
+	e, err := r.states.Get(ctx, routeKey(route))
+	if errors.Is(err, bus.ErrNotFound) {
+		return 0, "", nil
+	}
+	if err != nil {
+		return 0, "", err
+	}
+	k, err := r.Get(ctx, string(e.Value))
+	switch {
+	case errors.Is(err, ErrNoRollout):
+	case err != nil:
+		return 0, "", err
+	case !k.phase().Final():
+		return 0, "", fmt.Errorf("%w: %s has %s, which is %s", ErrRouteTaken, route, k.doc().Name, k.phase())
+	}
+	return e.Revision, string(e.Value), nil
+}
+
+// Command carries out what a person asks for.
+func (r *rollouts) Command(ctx context.Context, name string, c rollout.Command) (*keptRollout, error) {
+	return r.change(ctx, name, func(k *keptRollout) (bool, error) {
+		actions, err := k.command(c, r.now())
+		if err != nil {
+			return false, fmt.Errorf("%w: %w", errCommand, err)
+		}
+		r.report(k, actions)
+		return true, nil
+	})
+}
+
+// change reads a rollout, changes it and saves it, again if somebody else was faster. f says whether there is something to save.
+func (r *rollouts) change(ctx context.Context, name string, f func(*keptRollout) (bool, error)) (*keptRollout, error) {
+	for range mostChanges {
+		k, err := r.Get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		changed, err := f(k)
+		if err != nil || !changed {
+			return k, err
+		}
+		if err = r.save(ctx, k); !errors.Is(err, bus.ErrConflict) {
+			return k, err
+		}
+	}
+	return nil, fmt.Errorf("rollout %s keeps changing", name)
+}
+
+// save writes a state if nobody else has since it was read, and then does what follows from it. What follows is done again
+// after the next start when this process ends in between: see catchUp.
+func (r *rollouts) save(ctx context.Context, k *keptRollout) error {
+	value, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	revision, err := r.states.CompareAndSet(ctx, stateKey(k.doc().Name), value, k.Rev)
+	if err != nil {
+		return err
+	}
+	k.Rev = revision
+	return r.follow(ctx, k)
+}
+
+// follow puts a state's plan in force and its transitions into the history.
+func (r *rollouts) follow(ctx context.Context, k *keptRollout) error {
+	if err := putPlan(ctx, r.plans, r.planOf(k)); err != nil {
+		return err
+	}
+	r.tell(k)
+	for _, t := range k.transitions() {
+		if t.Sequence <= k.Told {
+			continue
+		}
+		value, err := json.Marshal(t)
+		if err != nil {
+			return err
+		}
+		_, err = r.history.CompareAndSet(ctx, fmt.Sprintf("%s/%09d", k.doc().Name, t.Sequence), value, 0)
+		if err != nil && !errors.Is(err, bus.ErrConflict) {
+			return err
+		}
+		k.Told = t.Sequence // saved with the next change
+	}
+	return nil
+}
+
+// planOf is what the gateways are to do.
+func (r *rollouts) planOf(k *keptRollout) *routePlan {
+	p := k.plan()
+	out := &routePlan{Revision: k.Rev, Route: p.Route, Rollout: p.Rollout, Stage: p.Stage, Unit: p.Unit, Salt: k.Salt, Override: p.Override}
+	for _, a := range p.Arms {
+		out.Arms = append(out.Arms, arm{a.Variant, a.Weight})
+	}
+	if p.Shadow != "" {
+		s := &k.doc().Shadow
+		out.Shadow = &shadowPlan{Variant: p.Shadow, Share: s.Share, Parallel: s.Parallel, Timeout: s.Timeout, MaxCost: s.Cost, MaxTokens: s.Tokens}
+	}
+	return out
+}
+
+// History returns all transitions of a rollout, oldest first.
+func (r *rollouts) History(ctx context.Context, name string) ([]rollout.Transition, error) {
+	k, err := r.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := r.history.Keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []rollout.Transition
+	for _, key := range keys {
+		if !strings.HasPrefix(key, name+"/") {
+			continue
+		}
+		e, err := r.history.Get(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		var t rollout.Transition
+		if err := json.Unmarshal(e.Value, &t); err != nil {
+			return nil, fmt.Errorf("history of rollout %s: %w", name, err)
+		}
+		out = append(out, t)
+	}
+	for _, t := range k.transitions() { // those that are not told yet
+		if len(out) == 0 || t.Sequence > out[len(out)-1].Sequence {
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// take counts a batch of the evidence stream. It is called in the order of the stream by one process at a time; what has
+// been counted is left out.
+func (r *rollouts) take(ctx context.Context, b bus.Batch) error {
+	type told struct {
+		frame uint64
+		id    string
+		of    []record.Evidence
+	}
+	by := map[string][]told{}
+	for _, rec := range b.Records {
+		batch, err := r.codec.DecodeEvidence(rec.Data)
+		if err != nil {
+			r.log.Error("a record of evidence is left out", "frame", rec.Frame, "index", rec.Index, "error", err)
+			continue
+		}
+		parts := map[string][]record.Evidence{}
+		for _, e := range batch.Evidence {
+			parts[e.Rollout] = append(parts[e.Rollout], e)
+		}
+		for name, of := range parts {
+			by[name] = append(by[name], told{rec.Frame, batch.ID, of})
+		}
+	}
+	var errs []error
+	for name, all := range by {
+		_, err := r.change(ctx, name, func(k *keptRollout) (bool, error) {
+			frame := k.frame()
+			if k.phase().Final() || *frame >= b.Last {
+				return false, nil
+			}
+			for _, t := range all {
+				if t.frame <= *frame || slices.Contains(k.Seen, t.id) {
+					continue
+				}
+				k.Seen = append(k.Seen, t.id)
+				for i := range t.of {
+					k.observe(t.of[i])
+				}
+			}
+			if over := len(k.Seen) - mostSeen; over > 0 {
+				k.Seen = slices.Clone(k.Seen[over:])
+			}
+			*frame = b.Last
+			r.report(k, k.step(r.now()))
+			return true, nil
+		})
+		if err != nil && !errors.Is(err, ErrNoRollout) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *rollouts) tell(k *keptRollout) {
+	if r.told != nil {
+		r.told(k)
+	}
+}
+
+// step gives every rollout under way the time.
+func (r *rollouts) step(ctx context.Context) error {
+	names, err := r.names(ctx)
+	errs := []error{err}
+	for _, name := range names {
+		if _, ended := r.ended.Load(name); ended {
+			continue
+		}
+		k, err := r.change(ctx, name, func(k *keptRollout) (bool, error) {
+			before := k.last()
+			r.report(k, k.step(r.now()))
+			// The passing of time alone is not worth a write.
+			return k.last() != before, nil
+		})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		r.tell(k) // somebody else may have changed it
+		if k.phase().Final() {
+			r.ended.Store(name, true)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// catchUp does again what followed from the states as they are.
+func (r *rollouts) catchUp(ctx context.Context) error {
+	all, err := r.List(ctx)
+	errs := []error{err}
+	newest := map[string]*keptRollout{} // by route
+	for _, k := range all {
+		if was := newest[k.doc().Route]; was == nil || k.Rev > was.Rev {
+			newest[k.doc().Route] = k
+		}
+	}
+	for _, k := range newest {
+		errs = append(errs, r.follow(ctx, k))
+	}
+	return errors.Join(errs...)
+}
+
+// report logs the notices among actions.
+func (r *rollouts) report(k *keptRollout, actions []rollout.Action) {
+	for _, a := range actions {
+		if a.Notice == nil {
+			continue
+		}
+		level := slog.LevelInfo
+		if a.Notice.Urgent {
+			level = slog.LevelWarn
+		}
+		r.log.Log(context.Background(), level, a.Notice.Text, "rollout", k.doc().Name, "route", k.doc().Route)
+	}
+}
+
+// control decides about rollouts for as long as the context lasts and this process is the one that does.
+func (s *Service) control(ctx context.Context) {
+	if !s.state.Load().server.Has(config.RoleControl) {
+		return
+	}
+	b, ok := await(ctx, &s.bus)
+	if !ok {
+		return
+	}
+	for wait := time.Duration(0); ctx.Err() == nil; wait = firstRetry {
+		waitFor(ctx, wait)
+		r, err := s.rolloutsOn(ctx, b)
+		if err == nil {
+			err = s.lead(ctx, r, b)
+		}
+		if ctx.Err() != nil || s.ending.Load() {
+			return
+		}
+		if err != nil {
+			s.o.Log.Error("rollouts are not decided on", "error", err)
+		}
+	}
+}
+
+// rolloutsOn opens the rollouts once.
+func (s *Service) rolloutsOn(ctx context.Context, b *bus.Bus) (*rollouts, error) {
+	s.rolloutsMu.Lock()
+	defer s.rolloutsMu.Unlock()
+	if s.rollouts != nil {
+		return s.rollouts, nil
+	}
+	r, err := openRollouts(ctx, b, s.codec, func() *config.Server { return s.state.Load().server }, s.o.Log)
+	if err != nil {
+		return nil, err
+	}
+	s.rollouts = r
+	return r, nil
+}
+
+// lead decides while this process holds the lease.
+func (s *Service) lead(ctx context.Context, r *rollouts, b *bus.Bus) error {
+	held, release, err := s.leads(ctx, r.states)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := r.catchUp(held); err != nil {
+		return err
+	}
+	var steps sync.WaitGroup
+	defer steps.Wait()
+	steps.Go(func() {
+		for held.Err() == nil {
+			if err := r.step(held); err != nil && held.Err() == nil && !s.ending.Load() {
+				s.o.Log.Error("a rollout cannot be stepped", "error", err)
+			}
+			waitFor(held, stepEvery)
+		}
+	})
+	return b.Consume(held, evidenceStream, rolloutDurable, bus.ConsumeOptions{MaxWait: evidenceWait}, r.take)
+}
+
+// wantsEvery is how long an answer holds whether a rollout waits for outcomes.
+const wantsEvery = 10 * time.Second
+
+// outcomesWanted returns a function that says whether a rollout under way waits for scores that come apart from their exchange.
+// It is called by one goroutine.
+func (s *Service) outcomesWanted(ctx context.Context, b *bus.Bus) func() bool {
+	var asked time.Time
+	wanted := false
+	return func() bool {
+		if time.Since(asked) < wantsEvery {
+			return wanted
+		}
+		r, err := s.rolloutsOn(ctx, b)
+		if err != nil {
+			return true // to look up what nobody waits for costs time, and nothing else
+		}
+		all, err := r.List(ctx)
+		asked, wanted = time.Now(), err != nil
+		for _, k := range all {
+			wanted = wanted || !k.phase().Final() && (k.doc().Metric != nil && k.doc().Metric.Delay > 0 || slices.ContainsFunc(k.doc().Signals, func(g config.Signal) bool { return g.Delay > 0 }))
+		}
+		return wanted
+	}
+}
