@@ -100,14 +100,19 @@ func rolloutFailure(err error) error {
 	var details []error
 	if list, ok := errors.AsType[config.Errors](bad.Err); ok {
 		for _, e := range list {
-			details = append(details, &huma.ErrorDetail{Location: "body." + e.Pos.Key, Message: e.Error(), Value: e.Value})
+			message := e.Problem
+			if e.Want != "" {
+				message += "; want " + e.Want
+			}
+			details = append(details, &huma.ErrorDetail{Location: "body." + e.Pos.Key, Message: message, Value: e.Value})
 		}
 		return huma.NewError(bad.Status, "the document cannot be used", details...)
 	}
 	return huma.NewError(bad.Status, bad.Err.Error())
 }
 
-type rolloutName struct {
+// RolloutName names a rollout in a path.
+type RolloutName struct {
 	Name string `path:"name" maxLength:"64"`
 }
 
@@ -133,7 +138,7 @@ func (s *server) listRollouts(ctx context.Context, _ *struct{}) (*struct {
 	return out, nil
 }
 
-func (s *server) getRollout(ctx context.Context, in *rolloutName) (*struct{ Body Rollout }, error) {
+func (s *server) getRollout(ctx context.Context, in *RolloutName) (*struct{ Body Rollout }, error) {
 	r, err := s.rollouts()
 	if err != nil {
 		return nil, err
@@ -164,7 +169,7 @@ func (s *server) startRollout(ctx context.Context, in *startRollout) (*struct{ B
 }
 
 type commandRollout struct {
-	rolloutName
+	RolloutName
 	Command string `path:"command" enum:"pause,resume,promote,abort"`
 	Body    struct {
 		By  string `json:"by" minLength:"1" maxLength:"200" doc:"Who asks"`
@@ -184,7 +189,7 @@ func (s *server) commandRollout(ctx context.Context, in *commandRollout) (*struc
 	return &struct{ Body Rollout }{got}, nil
 }
 
-func (s *server) rolloutHistory(ctx context.Context, in *rolloutName) (*struct {
+func (s *server) rolloutHistory(ctx context.Context, in *RolloutName) (*struct {
 	Body struct {
 		Transitions []rollout.Transition `json:"transitions"`
 	}
@@ -206,7 +211,7 @@ func (s *server) rolloutHistory(ctx context.Context, in *rolloutName) (*struct {
 	return out, nil
 }
 
-func (s *server) rolloutVerdict(ctx context.Context, in *rolloutName) (*struct{ Body rollout.Judgement }, error) {
+func (s *server) rolloutVerdict(ctx context.Context, in *RolloutName) (*struct{ Body rollout.Judgement }, error) {
 	r, err := s.rollouts()
 	if err != nil {
 		return nil, err
@@ -222,7 +227,7 @@ func (s *server) rolloutVerdict(ctx context.Context, in *rolloutName) (*struct{ 
 }
 
 type flaggerInput struct {
-	rolloutName
+	RolloutName
 	Hook string `path:"hook" enum:"confirm-rollout,pre-rollout,rollout,confirm-traffic-increase,confirm-promotion,post-rollout,rollback,event"`
 	// Flagger's body says nothing that is needed here.
 	RawBody []byte `required:"false"`

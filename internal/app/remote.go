@@ -245,7 +245,7 @@ func (r *Remote) refused(resp *http.Response) error {
 		return &config.Error{Problem: p.Detail}
 	case http.StatusNotFound:
 		e := &config.Error{Problem: p.Detail}
-		if i := strings.LastIndexByte(resp.Request.URL.Path, '/'); i >= 0 {
+		if i := strings.LastIndexByte(resp.Request.URL.Path, '/'); i >= 0 && !strings.HasPrefix(resp.Request.URL.Path, "/v1/rollouts/") {
 			e.Key = resp.Request.URL.Path[i+1:] // the id that was asked for
 		}
 		return e

@@ -133,7 +133,7 @@ func newFleet(t *testing.T) *fleet {
 			t.Error(err)
 		}
 	})
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: filepath.Join(f.dir, "nats"), SyncAlways: true})
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, JetStreamMaxStore: 4 << 30, StoreDir: filepath.Join(f.dir, "nats"), SyncAlways: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func (f *fleet) start(name string, shared bool, roles ...string) *process {
 	if shared {
 		c.Store, c.Place.Store = f.store, "clickhouse://db:9000/telltale"
 	}
-	text := fmt.Sprintf("listen: {gateway: '127.0.0.1:0', api: '127.0.0.1:0', otlp_grpc: off}\nroutes: [{name: main, pass_key: true, upstreams: [{url: %q}]}]\nprivacy: {key_env: FLEET_KEY, key_id: one}\nbus: {replicas: 1}\n", f.upstream)
+	text := fmt.Sprintf("listen: {gateway: '127.0.0.1:0', api: '127.0.0.1:0', otlp_grpc: off}\nroutes: [{name: main, pass_key: true, upstreams: [{url: %q}]}]\nprivacy: {key_env: FLEET_KEY, key_id: one}\nbus: {replicas: 1, max_bytes: 256MiB}\n", f.upstream)
 	if err := os.WriteFile(c.Config, []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
 	}

@@ -93,13 +93,10 @@ func (s *Service) retain(ctx context.Context) {
 		return
 	}
 	st, ok := await(ctx, &s.store)
+	var deleted time.Time
 	for ; ok && ctx.Err() == nil; waitFor(ctx, retainEvery) {
-		d, err := st.Delete(ctx, s.state.Load().server.Retention, time.Now())
-		switch {
-		case err != nil && ctx.Err() == nil:
-			s.o.Log.Error("old exchanges cannot be deleted", "error", err)
-		case d != (store.Deleted{}):
-			s.o.Log.Info("deleted what is older than it is kept for", "exchanges", d.Exchanges, "content", d.Content, "rollups", d.Rollups)
+		if now := time.Now(); now.Sub(deleted) >= deleteEvery(s.state.Load().server) && s.deleteOld(ctx, st, now) {
+			deleted = now
 		}
 		if b, err := s.bus.get(); err == nil {
 			if err := b.Trim(ctx, exchangeStream); err != nil && ctx.Err() == nil {
@@ -107,6 +104,27 @@ func (s *Service) retain(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// deleteEvery is how often old exchanges are deleted. In ClickHouse that writes a day's parts anew, and its own TTL drops whole
+// days besides. A little less than a day, so that the hour does not move.
+func deleteEvery(server *config.Server) time.Duration {
+	if server.Store.URL != "" {
+		return 24*time.Hour - retainEvery/2
+	}
+	return 0
+}
+
+// deleteOld says whether it could.
+func (s *Service) deleteOld(ctx context.Context, st store.Store, now time.Time) bool {
+	d, err := st.Delete(ctx, s.state.Load().server.Retention, now)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		s.o.Log.Error("old exchanges cannot be deleted", "error", err)
+	case d != (store.Deleted{}):
+		s.o.Log.Info("deleted what is older than it is kept for", "exchanges", d.Exchanges, "content", d.Content, "rollups", d.Rollups)
+	}
+	return err == nil
 }
 
 func waitFor(ctx context.Context, d time.Duration) {

@@ -178,6 +178,7 @@ func parseShare(s string) (float64, bool) {
 // wireSpan is a time from 0 written as 10m, 2h, 1d or a plain number of seconds.
 type wireSpan struct {
 	D     time.Duration
+	Text  string
 	Given bool
 	Pos   Pos
 }
@@ -188,7 +189,8 @@ func (v *wireSpan) decodeNode(d *decoder, n ast.Node, p Pos) {
 	}
 	v.Pos, v.Given = d.pos(n, p), true
 	s, _, _, ok := d.text(n, v.Pos)
-	if s = strings.TrimSpace(s); ok && (s == "0" || s == "0s") {
+	s = strings.TrimSpace(s)
+	if v.Text = s; ok && (s == "0" || s == "0s") {
 		return
 	}
 	dur, err := ParseDays(s)
@@ -443,7 +445,7 @@ func (l *rolloutLoader) stage(w *wireStage) (Stage, bool) {
 		if !w.MinDuration.Given && s.MaxDuration > 0 {
 			s.MinDuration = s.MaxDuration // a short stage needs no word about its least
 		} else {
-			l.fail(w.MaxDuration.Pos, s.MaxDuration.String(), "shorter than min_duration", "at least "+max(s.MinDuration, time.Second).String())
+			l.fail(at(wireText{Pos: w.MaxDuration.Pos}, w.Pos, "max_duration"), w.MaxDuration.Text, "shorter than min_duration", "at least "+max(s.MinDuration, time.Second).String())
 		}
 	}
 	if w.MinSamples != nil {

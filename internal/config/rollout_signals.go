@@ -289,7 +289,7 @@ func (l *rolloutLoader) stop(w *wireStop, r *Rollout) {
 		if !w.MinDuration.Given && s.MaxDuration > 0 {
 			s.MinDuration = s.MaxDuration
 		} else {
-			l.fail(w.MaxDuration.Pos, s.MaxDuration.String(), "shorter than min_duration", "at least "+max(s.MinDuration, time.Second).String())
+			l.fail(at(wireText{Pos: w.MaxDuration.Pos}, w.Pos, "max_duration"), w.MaxDuration.Text, "shorter than min_duration", "at least "+max(s.MinDuration, time.Second).String())
 		}
 	}
 	if w.MinSamples != nil {

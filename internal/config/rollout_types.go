@@ -190,8 +190,8 @@ type Stop struct {
 	Futility    float64
 }
 
-// place returns where a key was written.
-func (r *Rollout) place(key string) Pos {
+// Place returns where a key was written.
+func (r *Rollout) Place(key string) Pos {
 	if p, ok := r.places[key]; ok {
 		return p
 	}
@@ -210,7 +210,7 @@ func (r *Rollout) Check(s *Server) error {
 		}
 	}
 	if route == nil {
-		errs = append(errs, &Error{Pos: r.place("route"), Value: r.Route, Problem: "the server has no such route", Want: "one of " + join(names)})
+		errs = append(errs, &Error{Pos: r.Place("route"), Value: r.Route, Problem: "the server has no such route", Want: "one of " + join(names)})
 		return errs.Err()
 	}
 	seen := map[string]string{}
@@ -225,11 +225,11 @@ func (r *Rollout) Check(s *Server) error {
 			choices = append(choices, route.Variants[i].Name)
 		}
 		if !known {
-			errs = append(errs, &Error{Pos: r.place(key), Value: name, Problem: fmt.Sprintf("route %s has no such variant", r.Route), Want: "one of " + join(choices) + ", or the id of one"})
+			errs = append(errs, &Error{Pos: r.Place(key), Value: name, Problem: fmt.Sprintf("route %s has no such variant", r.Route), Want: "one of " + join(choices) + ", or the id of one"})
 			return
 		}
 		if other, twice := seen[id]; twice {
-			errs = append(errs, &Error{Pos: r.place(key), Value: name, Problem: "the same behaviour as " + other, Want: "another variant"})
+			errs = append(errs, &Error{Pos: r.Place(key), Value: name, Problem: "the same behaviour as " + other, Want: "another variant"})
 		}
 		seen[id] = name
 	}
@@ -276,7 +276,7 @@ func checkScorer(s *Server, r *Rollout, g Signal, key string) *Error {
 		}
 		names = append(names, o.Name)
 	}
-	return &Error{Pos: r.place(key), Value: g.Score, Problem: "no scorer of the server has this name on route " + r.Route, Want: "one of " + join(names)}
+	return &Error{Pos: r.Place(key), Value: g.Score, Problem: "no scorer of the server has this name on route " + r.Route, Want: "one of " + join(names)}
 }
 
 func join(names []string) string {

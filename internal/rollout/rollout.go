@@ -76,7 +76,8 @@ type Start struct {
 	Why    string
 }
 
-// State is a rollout under way. It is to be written as JSON after each batch of evidence, and stays within 700 KB of it.
+// State is a rollout under way. It is to be written as JSON after each batch of evidence, and stays within 500 KB of it;
+// without sessions, users and shadows within 100 KB.
 // It is not safe for concurrent use.
 type State struct {
 	Doc       *config.Rollout `json:"doc"`

@@ -289,7 +289,9 @@ func TestNothingIsNotEnough(t *testing.T) {
 	}
 	nan := func() float64 { var zero float64; return zero / zero }()
 	f(func(_ *traffic, e *record.Evidence, _ bool) {}, "{score: quality, margin: 10%}")
-	f(func(_ *traffic, e *record.Evidence, _ bool) { e.Scores = []record.EvidenceScore{{Name: "quality", Value: &nan}} }, "{score: quality, margin: 10%}")
+	f(func(_ *traffic, e *record.Evidence, _ bool) {
+		e.Scores = []record.EvidenceScore{{Name: "quality", Value: &nan}}
+	}, "{score: quality, margin: 10%}")
 	f(func(_ *traffic, e *record.Evidence, _ bool) {
 		two := 2.0
 		e.Scores = []record.EvidenceScore{{Name: "quality", Value: &two}}

@@ -1,0 +1,196 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/telltale-llm/telltale/internal/rollout"
+)
+
+// RolloutRow is a rollout as it is shown.
+type RolloutRow struct {
+	Name, Kind, Route, Baseline, Candidate, Phase string
+	Stage                                         int
+	Stages                                        []string
+	Weight                                        float64
+	Created, Since                                time.Time
+	Reason, BothArms                              string
+	Taken                                         int64
+	Refused                                       map[string]int64
+	Signals                                       []rollout.SignalStatus
+	Targets                                       []RolloutTarget
+}
+
+// RolloutTarget is a target outside the gateway.
+type RolloutTarget struct {
+	Name    string
+	Current bool // it has followed
+	Error   string
+}
+
+// Rollouts writes a table of rollouts.
+func Rollouts(w io.Writer, rows []RolloutRow, opts TerminalOptions) error {
+	t := newTerminal(opts)
+	if len(rows) == 0 {
+		t.line("no rollouts")
+		return t.flush(w)
+	}
+	g := newGrid(1)
+	var head []cell
+	for _, name := range []string{"rollout", "route", "phase", "weight", "started (UTC)", "candidate"} {
+		head = append(head, cell{name, []style{dim}})
+	}
+	g.add(head...)
+	for i := range rows {
+		r := &rows[i]
+		weight, candidate := percentOf(r.Weight), r.Candidate
+		if r.Kind != "rollout" {
+			weight, candidate = "", strings.Join(r.Stages, ", ")
+		}
+		g.add(plain(logLine(r.Name, 40)), plain(logLine(r.Route, 24)), phaseCell(r.Phase), plain(weight), plain(r.Created.UTC().Format("2006-01-02 15:04")), plain(logLine(candidate, 40)))
+	}
+	for _, line := range g.lines(t) {
+		t.line(line)
+	}
+	return t.flush(w)
+}
+
+func percentOf(share float64) string { return fmt.Sprintf("%g%%", math.Round(share*1e6)/1e4) }
+
+func phaseCell(phase string) cell {
+	text := strings.ReplaceAll(phase, "_", " ")
+	switch phase {
+	case "rolled_back", "aborted":
+		return cell{text, []style{red}}
+	case "done":
+		return cell{text, []style{green}}
+	case "paused":
+		return cell{text, []style{yellow}}
+	}
+	return plain(text)
+}
+
+// Rollout writes how one rollout stands: where it is, why it does not go on, and each signal with its evidence.
+func Rollout(w io.Writer, r *RolloutRow, opts TerminalOptions) error {
+	t := newTerminal(opts)
+	t.line(fmt.Sprintf("%s on route %s: %s instead of %s", logLine(r.Name, 64), logLine(r.Route, 64), logLine(r.Candidate, 40), logLine(r.Baseline, 40)))
+	stages := make([]string, len(r.Stages))
+	for i, s := range r.Stages {
+		stages[i] = s
+		if i == r.Stage {
+			stages[i] = "[" + s + "]"
+		}
+	}
+	t.line(fmt.Sprintf("%s  %s  since %s UTC", strings.ReplaceAll(r.Phase, "_", " "), strings.Join(stages, " > "), r.Since.UTC().Format(time.DateTime)))
+	if r.Reason != "" {
+		t.wrap("", logLine(r.Reason, 1000))
+	}
+	if r.BothArms != "" {
+		t.line(logLine(r.BothArms, 64) + " has become far worse in both arms")
+	}
+	t.line("")
+	g := newGrid(1)
+	g.right(3, 4, 5, 6)
+	var head []cell
+	for _, name := range []string{"signal", "role", "state", "baseline", "candidate", "95% of difference", "e-value of bar"} {
+		head = append(head, cell{name, []style{dim}})
+	}
+	g.add(head...)
+	for i := range r.Signals {
+		s := &r.Signals[i]
+		st := plain(s.State)
+		switch s.State {
+		case rollout.Worse, rollout.Both:
+			st.styles = []style{red}
+		case rollout.Within:
+			st.styles = []style{green}
+		}
+		g.add(plain(logLine(s.Name, 28)), plain(s.Role), st, plain(armOf(s.BaselineRate, s.BaselineN)), plain(armOf(s.CandidateRate, s.CandidateN)), plain(between(s.Low, s.High)), plain(evidenceOf(s)))
+	}
+	for _, line := range g.lines(t) {
+		t.line(line)
+	}
+	if n := refusedOf(r.Refused); n > 0 {
+		t.line("")
+		t.line(fmt.Sprintf("%d pieces of evidence taken, %d not: %s", r.Taken, n, countList(r.Refused)))
+	}
+	for _, target := range r.Targets {
+		text := "has followed"
+		if !target.Current {
+			text = "has not followed yet"
+		}
+		if target.Error != "" {
+			text += ": " + target.Error
+		}
+		t.wrap("  ", logLine(target.Name, 100)+" "+logLine(text, 500))
+	}
+	return t.flush(w)
+}
+
+func armOf(rate *float64, n int64) string {
+	if rate == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f%% of %d", 100**rate, n)
+}
+
+func between(low, high *float64) string {
+	if low == nil || high == nil {
+		return "–"
+	}
+	return fmt.Sprintf("%+.2f to %+.2f pts", 100**low, 100**high)
+}
+
+// evidenceOf is the highest e-value so far beside the bar at which a signal alone rolls back.
+func evidenceOf(s *rollout.SignalStatus) string {
+	e := math.Exp(math.Min(s.Peak, 700))
+	text := fmt.Sprintf("%.3g", e)
+	if s.Bar != nil {
+		text += fmt.Sprintf(" of %.3g", math.Exp(*s.Bar))
+	}
+	return text
+}
+
+func refusedOf(counts map[string]int64) (n int64) {
+	for _, v := range counts {
+		n += v
+	}
+	return n
+}
+
+// countList writes counts in the order of their names.
+func countList(counts map[string]int64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, counts[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// RolloutHistory writes the transitions of a rollout, oldest first.
+func RolloutHistory(w io.Writer, ts []rollout.Transition, opts TerminalOptions) error {
+	t := newTerminal(opts)
+	for i := range ts {
+		h := &ts[i]
+		to := strings.ReplaceAll(string(h.To), "_", " ")
+		if h.To != h.From || h.Basis != "" {
+			to = fmt.Sprintf("%s, stage %d at %s", to, h.Stage+1, percentOf(h.Weight))
+		}
+		basis := ""
+		if h.Basis != "" {
+			basis = " (" + strings.ReplaceAll(h.Basis, "_", " ") + ")"
+		}
+		why := h.Why
+		if why == "" {
+			why = "no reason given"
+		}
+		t.line(fmt.Sprintf("%s  %-30s by %s%s", h.At.UTC().Format(time.DateTime), to, logLine(h.By, 60), basis))
+		t.wrap("    ", logLine(why, 1000))
+	}
+	return t.flush(w)
+}
