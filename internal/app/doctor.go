@@ -178,6 +178,9 @@ func (d *doctor) machine() {
 	}
 }
 
+// settling is how long a running server's parts may look ill.
+const settling = 3 * time.Second
+
 // serving asks the server that may be running, or looks whether its addresses are free.
 func (d *doctor) serving(ctx context.Context) {
 	l := d.server.Listen
@@ -190,6 +193,11 @@ func (d *doctor) serving(ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, d.o.Timeout)
 			defer cancel()
 			st, err := remote.Status(ctx)
+			// A part that is being made looks ill for a moment.
+			for end := time.Now().Add(settling); err == nil && !(st.Bus.OK && st.Store.OK) && time.Now().Before(end) && ctx.Err() == nil; {
+				waitFor(ctx, 200*time.Millisecond)
+				st, err = remote.Status(ctx)
+			}
 			if err == nil && st.Version != "" {
 				d.running = &st
 				d.status(&st)

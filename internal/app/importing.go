@@ -84,6 +84,9 @@ func (in *importer) parquet(f io.ReaderAt, size int64, progress func(done, total
 		}
 		return in.add(line)
 	})
+	if errs := columnErrors(in.path, err); len(errs) > 0 {
+		return in.sent, errs
+	}
 	row, bad := errors.AsType[*store.RowError](err)
 	_, told := errors.AsType[config.Errors](err)
 	_, failed := errors.AsType[*CouldNotRun](err)
@@ -96,9 +99,28 @@ func (in *importer) parquet(f io.ReaderAt, size int64, progress func(done, total
 	case told || failed || in.ctx.Err() != nil:
 		return in.sent, err
 	case bad:
-		return in.sent, errors.Join(in.flush(), &config.Error{Pos: config.Pos{File: in.path, Line: row.Row, Key: row.Column}, Problem: "the row cannot be read", Err: row.Err})
+		return in.sent, errors.Join(in.flush(), &config.Error{Pos: config.Pos{File: in.path, Line: row.Row, Key: row.Column}, Value: row.Value, Problem: fmt.Sprintf("row %d cannot be read", row.Row), Want: row.Want, Err: row.Err})
 	}
 	return in.sent, errors.Join(in.flush(), &config.Error{Pos: config.Pos{File: in.path}, Problem: "cannot be read", Err: err})
+}
+
+// columnErrors are those of a file's columns as mistakes of the user's.
+func columnErrors(path string, err error) config.Errors {
+	var all []error
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		all = many.Unwrap()
+	} else if err != nil {
+		all = []error{err}
+	}
+	var out config.Errors
+	for _, one := range all {
+		if many, ok := one.(interface{ Unwrap() []error }); ok {
+			out = append(out, columnErrors(path, errors.Join(many.Unwrap()...))...)
+		} else if c, ok := errors.AsType[*store.ColumnError](one); ok {
+			out = append(out, &config.Error{Pos: config.Pos{File: path, Key: c.Column}, Value: c.Value, Problem: "the column " + c.Problem, Want: c.Want, Hint: c.Hint})
+		}
+	}
+	return out
 }
 
 // countedReads counts the bytes that were read.

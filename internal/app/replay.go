@@ -25,7 +25,7 @@ import (
 // ReplayOptions say what is sent again, and to whom.
 type ReplayOptions struct {
 	Exchange record.Exchange
-	Snapshot record.Snapshot
+	Snapshot record.Snapshot // its zero value when it is not there
 	Server   *config.Server
 	Repeats  int
 	Timeout  time.Duration
@@ -175,6 +175,9 @@ func replayBody(x *record.Exchange, snap *record.Snapshot, redactor *privacy.Red
 	m := map[string]any{}
 	if err := dec.Decode(&m); err != nil {
 		return nil, nil, &config.Error{Pos: config.Pos{Key: x.ID}, Problem: "the request that was kept is not JSON", Err: err}
+	}
+	if snap.ID == "" {
+		notes = append(notes, "the store has no snapshot "+x.Snapshot+" of this exchange, as when it was imported: model and parameters are those of the request itself, not what the route made of them")
 	}
 	maps.Copy(m, snap.Params)
 	if snap.Model != "" && m["model"] != nil {

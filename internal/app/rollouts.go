@@ -51,8 +51,8 @@ type rollouts struct {
 	states  *bus.Bucket
 	history *bus.Bucket
 	plans   *bus.Bucket
-	// told is called with every state that is saved or stepped here; may be nil.
-	told func(k *keptRollout)
+	// drivers follow what is told, while this process leads.
+	drivers drivers
 	// ended are the names of those that have ended and were told.
 	ended sync.Map
 }
@@ -144,7 +144,7 @@ func (k *keptRollout) command(c rollout.Command, now time.Time) ([]rollout.Actio
 }
 
 func openRollouts(ctx context.Context, b *bus.Bus, codec *pipeline.Codec, server func() *config.Server, log *slog.Logger) (*rollouts, error) {
-	r := &rollouts{log: log, now: time.Now, server: server, codec: codec}
+	r := &rollouts{log: log, now: time.Now, server: server, codec: codec, drivers: drivers{log: log}}
 	for _, o := range []struct {
 		to   **bus.Bucket
 		name string
@@ -480,9 +480,7 @@ func (r *rollouts) take(ctx context.Context, b bus.Batch) error {
 }
 
 func (r *rollouts) tell(k *keptRollout) {
-	if r.told != nil {
-		r.told(k)
-	}
+	r.drivers.want(r.server(), k)
 }
 
 // step gives every rollout under way the time.
@@ -587,6 +585,8 @@ func (s *Service) lead(ctx context.Context, r *rollouts, b *bus.Bus) error {
 		return err
 	}
 	defer release()
+	r.drivers.open()
+	defer r.drivers.close()
 	if err := r.catchUp(held); err != nil {
 		return err
 	}

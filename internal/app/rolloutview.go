@@ -137,6 +137,7 @@ func (v rolloutView) show(k *keptRollout) (api.Rollout, error) {
 		out.Stages = append(out.Stages, percent(st.Weight))
 	}
 	out.Weight = weightOf(&plan, s.Candidate.Name)
+	out.Targets = v.drivers.states(doc.Route)
 	return out, nil
 }
 

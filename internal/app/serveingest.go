@@ -24,7 +24,7 @@ func (s *Service) take(ctx context.Context, xs []record.Exchange) error {
 	}
 	var all []pipeline.Prepared
 	for i := range xs {
-		prepared, why := s.capture.Prepare(ctx, &xs[i], func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, x.Upstream, "", "") })
+		prepared, why := s.capture.Prepare(ctx, &xs[i], takenSnapshot)
 		if all = append(all, prepared...); why != "" {
 			s.capture.Unsent(all)
 			return fmt.Errorf("exchange %s: %s", xs[i].ID, why)
@@ -38,6 +38,23 @@ func (s *Service) take(ctx context.Context, xs []record.Exchange) error {
 		s.metrics.exchanges.Observe(&xs[i])
 	}
 	return nil
+}
+
+// takenSnapshot is the snapshot of an exchange that did not come over the gateway. One that says which it has keeps it, and where
+// that can be made again from what the exchange says, which its id proves, it is stored too: so an exchange that was exported
+// with its content can be replayed where it is imported.
+func takenSnapshot(x *record.Exchange) record.Snapshot {
+	if !record.IsSnapshotID(x.Snapshot) {
+		return wiretap.Snapshot(x, x.Upstream, "", "")
+	}
+	for _, host := range []string{x.Provider, x.Upstream} {
+		for _, model := range []string{"", x.Served} {
+			if s := wiretap.Snapshot(x, host, model, ""); s.ID == x.Snapshot {
+				return s
+			}
+		}
+	}
+	return record.Snapshot{}
 }
 
 // takeScores redacts scores that came apart from their exchanges, publishes them and returns once they are durable.

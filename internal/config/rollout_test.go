@@ -55,7 +55,7 @@ func TestRolloutDefaults(t *testing.T) {
 }
 
 func TestRolloutReadsAll(t *testing.T) {
-	r, err := loadRollout(`name: r-1
+	_, err := loadRollout(`name: r-1
 route: main
 baseline: 0123456789abcdef
 candidate: new
@@ -98,7 +98,8 @@ override: false
   - {kind: refusal, score: is-refusal, margin: 1%, role: supporting}`,
 		"alpha: 5%", "supporting: 2", "supporting_share: 0.5", "undecided: extend", "bake: 1d", "promotion: non_inferiority", "promotion_alpha: 0.1",
 		"shadow: {share: 10%, parallel: 2, timeout: 30s, cost: 5, tokens: 1000}", "sentinels: {suite: critical.yaml, every: 5m}", "override: false"}, "\n")
-	if r, err = loadRollout(text); err != nil {
+	r, err := loadRollout(text)
+	if err != nil {
 		t.Fatal(err)
 	}
 	s := r.Stages

@@ -47,6 +47,7 @@ type wireServer struct {
 	Access    *wireAccess     `json:"access,omitempty" jsonschema:"description=Keys of clients"`
 	Retention *wireRetention  `json:"retention,omitempty" jsonschema:"description=How long each class of data is kept"`
 	Scorers   []wireOnline    `json:"scorers,omitempty" jsonschema:"description=Assertions that score a sample of the exchanges"`
+	Targets   []wireTarget    `json:"targets,omitempty" jsonschema:"description=What outside the gateway follows rollouts"`
 	Bus       *wireBus        `json:"bus,omitempty" jsonschema:"description=Where records travel; embedded NATS JetStream when it is not set"`
 	Store     *wireStoreWhere `json:"store,omitempty" jsonschema:"description=Where exchanges are kept; embedded DuckDB when it is not set"`
 }
@@ -279,6 +280,7 @@ func (l *serverLoader) server(file string, w *wireServer) *Server {
 	s.Scorers = l.online(w.Scorers, s.Routes)
 	s.Bus = l.bus(w.Bus)
 	s.Store = l.store(w.Store)
+	s.Targets = l.targets(w.Targets, s.Routes)
 	l.together(s)
 	s.Secrets = l.secrets
 	return s

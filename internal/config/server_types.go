@@ -17,6 +17,7 @@ type Server struct {
 	Capture   Capture
 	Retention Retention
 	Scorers   []OnlineScorer
+	Targets   []Target
 	Bus       BusConfig
 	Store     StoreConfig
 	// Secrets are the values that were read from the environment or files; they are kept from every output.
