@@ -28,7 +28,7 @@ func TestLongFaults(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", telltale, "../../cmd/telltale").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	o := options{telltale: telltale, kills: 6, rate: 150, phase: 2 * time.Second, outage: 6 * time.Second, storeAway: 6 * time.Second, seed: uint64(time.Now().UnixNano()), patient: true}
+	o := options{telltale: telltale, kills: 6, rate: 150, rounds: 2, window: 2 * time.Second, storeAway: 6 * time.Second, flood: 3 * time.Second, seed: uint64(time.Now().UnixNano()), patient: true}
 	t.Logf("seed %d", o.seed)
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,19 +15,26 @@ import (
 
 // sitting is the life of one process, from its start to its kill.
 type sitting struct {
-	from, to  time.Time
-	published int64 // records that the bus had acknowledged when the server was last asked
-	dropped   int64
-	asked     time.Time
-	alone     bool // nobody but the gateway published
+	from, to time.Time
+	serving  time.Time // since when; zero when it was killed before
+	ids      []string  // records that the bus had acknowledged, by the log
+}
+
+// least is the number of records that must have been acknowledged at the least, for the sitting to say anything.
+func (s *sitting) least(rate float64) int {
+	if s.serving.IsZero() {
+		return 0
+	}
+	return int(rate * s.to.Sub(s.serving).Seconds() / 4)
 }
 
 // lost is what is missing in the end.
 type lost struct {
 	answered, missing int
 	oldest            time.Duration // how long before the kill the first missing exchange was answered
-	unexplained       int64         // acknowledged records that are not in the store
-	uncertain         int           // sittings in which the acknowledged are not known one by one
+	acknowledged      int           // exchanges
+	gone, several     int           // of these not in the store, and there more than once
+	idle              int           // sittings in which too few were acknowledged
 }
 
 // tryKills kills the server at random points under load, and starts it again on the same files each time.
@@ -44,6 +52,7 @@ func tryKills(ctx context.Context, o options, dir string) (out outcome, err erro
 	if err != nil {
 		return out, err
 	}
+	s.logged = true
 	u := newUsers(s, "kill", 0)
 	reporters := []*reporter{asJSON(s), asOTLP(s)}
 	loading, stopLoad := context.WithCancel(ctx)
@@ -61,8 +70,9 @@ func tryKills(ctx context.Context, o options, dir string) (out outcome, err erro
 		load.Wait()
 		return out, err
 	}
-	last := sitting{from: time.Now(), alone: true}
+	last := sitting{from: time.Now()}
 	err = s.ready(ctx)
+	last.serving = time.Now()
 	wait(ctx, 2*time.Second)
 	stopLoad()
 	load.Wait()
@@ -78,42 +88,36 @@ func tryKills(ctx context.Context, o options, dir string) (out outcome, err erro
 	if err != nil {
 		return out, err
 	}
-	killReport(&out, u, have, sittings, last, reporters)
+	killReport(&out, o, u, have, sittings, last, reporters)
 	return out, nil
 }
 
-// killAgain starts and kills the server. In every other sitting reporters send exchanges too; in the ones between only the
-// gateway publishes, so that what the bus has acknowledged can be compared with the store to the record.
+// killAgain starts and kills the server. In every other sitting reporters send exchanges too.
 func killAgain(ctx context.Context, o options, s *server, reporters []*reporter) ([]sitting, error) {
 	rng := rand.New(rand.NewPCG(o.seed, 2))
 	var out []sitting
+	at := int64(0) // in the log
 	for n := range o.kills {
 		if err := s.start(ctx); err != nil {
 			return nil, err
 		}
-		one := sitting{from: time.Now(), alone: n%2 == 1}
+		one := sitting{from: time.Now()}
 		// One in five is killed while it starts, the others at any time after.
 		life := time.Duration(rng.Int64N(int64(600 * time.Millisecond)))
 		if n%5 != 4 {
 			if err := s.ready(ctx); err != nil {
 				return nil, err
 			}
+			one.serving = time.Now()
 			life = 300*time.Millisecond + time.Duration(rng.Int64N(int64(4*time.Second)))
 		}
 		living, end := context.WithCancel(ctx)
 		var wg sync.WaitGroup
-		if !one.alone {
+		if n%2 == 0 {
 			for _, r := range reporters {
 				wg.Go(func() { r.send(living, 10*time.Millisecond) })
 			}
 		}
-		wg.Go(func() {
-			for wait(living, 30*time.Millisecond) {
-				if st, err := s.status(living); err == nil {
-					one.published, one.dropped, one.asked = st.Bus.Numbers["published"], st.dropped(), time.Now()
-				}
-			}
-		})
 		wait(ctx, life)
 		err := s.process().kill()
 		one.to = time.Now()
@@ -122,49 +126,55 @@ func killAgain(ctx context.Context, o options, s *server, reporters []*reporter)
 		if err != nil {
 			return nil, errors.Join(err, errors.New(s.tail()))
 		}
-		slog.Info("killed", "time", n+1, "after", one.to.Sub(one.from).Round(time.Millisecond), "acknowledged", one.published)
+		if one.ids, at, err = s.acknowledged(at); err != nil {
+			return nil, err
+		}
+		slog.Info("killed", "time", n+1, "after", one.to.Sub(one.from).Round(time.Millisecond), "acknowledged", len(one.ids))
 		out = append(out, one)
 	}
 	return out, ctx.Err()
 }
 
-// compare looks for what was answered between the start and the kill of a process.
+// compare looks for what was answered between the start and the kill of a process, and for what the bus acknowledged.
 func (l *lost) compare(u *users, have stored, one sitting) {
-	inStore := int64(0)
 	for _, r := range u.between(one.from.Add(-time.Second), one.to) {
-		if r.done.Before(one.from) {
-			continue
-		}
-		found := have.sessions[r.session] > 0
-		if found {
-			inStore++
-		}
-		if r.err != nil || r.done.After(one.to) {
+		if r.err != nil || r.done.Before(one.from) || r.done.After(one.to) {
 			continue
 		}
 		l.answered++
-		if !found {
+		if have.sessions[r.session] == 0 {
 			l.missing++
 			l.oldest = max(l.oldest, one.to.Sub(r.done))
 		}
 	}
-	if !one.alone {
-		l.uncertain++
-		return
+	for _, id := range one.ids {
+		if have.snapshots[id] > 0 {
+			continue // that is the record of a snapshot
+		}
+		l.acknowledged++
+		switch n := have.ids[id]; {
+		case n == 0:
+			l.gone++
+		case n > 1:
+			l.several++
+		}
 	}
-	// One of the acknowledged records is the snapshot that all exchanges here share.
-	l.unexplained += max(0, one.published-1-inStore)
 }
 
-func killReport(out *outcome, u *users, have stored, sittings []sitting, last sitting, reporters []*reporter) {
+func killReport(out *outcome, o options, u *users, have stored, sittings []sitting, last sitting, reporters []*reporter) {
 	var l, end lost
-	dropped := int64(0)
+	fewest := math.MaxInt
 	for _, one := range sittings {
 		l.compare(u, have, one)
-		dropped += one.dropped
+		if one.serving.IsZero() {
+			continue
+		}
+		fewest = min(fewest, len(one.ids))
+		if len(one.ids) < one.least(o.rate) {
+			l.idle++
+		}
 	}
 	end.compare(u, have, last)
-	doubles := twice(have.ids) + twice(have.sessions)
 	reported, tries, gone := 0, 0, 0
 	for _, r := range reporters {
 		reported, tries = reported+len(r.taken), tries+r.tries
@@ -178,23 +188,27 @@ func killReport(out *outcome, u *users, have stored, sittings []sitting, last si
 
 | killed under load | |
 |---|---|
+| exchanges that the bus had acknowledged before a kill | %d |
+| the fewest of one life, of those that came to serve | %d |
+| acknowledged and not in the store | %d |
+| acknowledged and there twice | %d |
 | requests answered before a kill | %d |
 | of these in the store at the end | %d |
 | missing: not yet on the bus at the kill | %d |
 | the earliest of the missing was answered before its kill by | %d ms |
-| acknowledged by the bus and not in the store | %d |
 | exchanges that the ingest acknowledged (sent again after each kill until they were: %d requests) | %d |
 | of these missing | %d |
-| exchanges stored twice | %d |
+| exchanges stored twice, of %d | %d |
 | answered by the last process and missing | %d of %d |
-`, len(sittings), l.answered, l.answered-l.missing, l.missing, l.oldest.Milliseconds(), l.unexplained, tries, reported, gone, doubles, end.missing, end.answered)
-	switch {
-	case l.answered == 0 || reported == 0:
-		out.miss("no load: %d answered, %d reported", l.answered, reported)
-	case l.oldest > barInFlight:
+`, len(sittings), l.acknowledged, fewest, l.gone, l.several, l.answered, l.answered-l.missing, l.missing, l.oldest.Milliseconds(), tries, reported, gone,
+		len(have.ids), have.doubles(), end.missing, end.answered)
+	if l.idle > 0 || end.answered == 0 || reported == 0 || l.acknowledged == 0 {
+		out.miss("too little happened for this to say anything: in %d lives too few exchanges were acknowledged; %d in all, %d reported, %d answered at the end", l.idle, l.acknowledged, reported, end.answered)
+	}
+	if l.oldest > barInFlight {
 		out.miss("an exchange that was answered %v before the kill is missing, bar %v", l.oldest, barInFlight)
 	}
-	if l.unexplained > 0 || gone > 0 || doubles > 0 || end.missing > 0 {
-		out.miss("%d acknowledged exchanges of the gateway and %d of the ingest are missing, %d are there twice, %d of the last process are missing", l.unexplained, gone, doubles, end.missing)
+	if l.gone+l.several+gone+have.doubles()+end.missing > 0 {
+		out.miss("of the acknowledged exchanges %d are missing and %d there twice; %d of the ingest's are missing, %d are there twice in all, %d of the last process are missing", l.gone, l.several, gone, have.doubles(), end.missing)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -125,6 +126,7 @@ type server struct {
 	file         string // configuration
 	log          string // file
 	data         string
+	logged       bool // the log names what the bus has acknowledged
 
 	mu  sync.Mutex
 	now *process
@@ -157,7 +159,11 @@ func (s *server) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, s.telltale, "serve", "--config", s.file)
+	args := []string{"serve", "--config", s.file}
+	if s.logged {
+		args = append(args, "--log-level", "debug", "--log-format", "json")
+	}
+	cmd := exec.CommandContext(ctx, s.telltale, args...)
 	cmd.Stdout, cmd.Stderr = f, f
 	p, err := start(cmd, "serve")
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -280,11 +286,43 @@ func (s *server) settled(ctx context.Context, most time.Duration) (st status, er
 	return st, err
 }
 
-// stored reads which exchanges are in the store: how often each id and each session is there.
-type stored struct{ ids, sessions map[string]int }
+// acknowledged reads from a place in the log on what the bus has acknowledged, and where the log ends. A killed process may
+// leave half a line.
+func (s *server) acknowledged(from int64) (ids []string, end int64, err error) {
+	f, err := os.Open(s.log)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.NewSectionReader(f, from, 1<<40))
+	if err != nil {
+		return nil, 0, err
+	}
+	for line := range bytes.Lines(b) {
+		var l struct {
+			Msg string
+			IDs []string
+		}
+		if json.Unmarshal(line, &l) == nil && l.Msg == "acknowledged" {
+			ids = append(ids, l.IDs...)
+		}
+	}
+	return ids, from + int64(len(b)), nil
+}
+
+// stored is which exchanges are in the store: how often each id and each session is there, and how many the store counts.
+type stored struct {
+	ids, sessions, snapshots map[string]int
+	counted                  int64
+}
 
 func (s *server) stored(ctx context.Context) (out stored, err error) {
-	out = stored{map[string]int{}, map[string]int{}}
+	out = stored{ids: map[string]int{}, sessions: map[string]int{}, snapshots: map[string]int{}}
+	st, err := s.status(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.counted = st.Store.Numbers["exchanges"]
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.api+"/v1/exchanges/export?format=ndjson", nil)
 	if err != nil {
 		return out, err
@@ -299,17 +337,23 @@ func (s *server) stored(ctx context.Context) (out stored, err error) {
 	}
 	dec := json.NewDecoder(resp.Body)
 	for {
-		var x struct{ ID, Session string }
+		var x struct{ ID, Session, Snapshot string }
 		if err := dec.Decode(&x); errors.Is(err, io.EOF) {
 			return out, nil
 		} else if err != nil {
 			return out, fmt.Errorf("export: %w", err)
 		}
 		out.ids[x.ID]++
+		out.snapshots[x.Snapshot]++
 		if x.Session != "" {
 			out.sessions[x.Session]++
 		}
 	}
+}
+
+// doubles are the exchanges that are there more than once.
+func (s *stored) doubles() int {
+	return twice(s.ids) + twice(s.sessions) + int(max(0, s.counted-int64(len(s.ids))))
 }
 
 // twice counts what is there more than once.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,12 +20,12 @@ func tryStore(ctx context.Context, o options, dir string) (out outcome, err erro
 	}
 	data := filepath.Join(dir, "data")
 	var held store.Store
-	g := outage{dir: dir, data: data, length: o.storeAway, fromStart: true, back: 2 * time.Minute,
-		begin: func(ctx context.Context) (err error) {
+	g := outage{name: "store", dir: dir, data: data, last: o.storeAway, starts: true, back: 2 * time.Minute,
+		begin: func(ctx context.Context, _ int) (err error) {
 			held, err = duckdb.Open(ctx, filepath.Join(data, "store"), duckdb.Options{})
 			return err
 		},
-		end: func(context.Context) error {
+		end: func(context.Context, int) error {
 			open := held
 			held = nil
 			return open.Close()
@@ -37,5 +38,5 @@ func tryStore(ctx context.Context, o options, dir string) (out outcome, err erro
 		}
 		return out, err
 	}
-	return m.report(o, "store cannot be opened", o.storeAway), nil
+	return m.report(o, "store cannot be opened", fmt.Sprintf("%d × %v, %v", len(m.turns)-1, o.window, o.storeAway)), nil
 }

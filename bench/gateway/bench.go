@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"time"
 )
 
 // bench measures all targets and keeps what it saw.
@@ -22,9 +23,11 @@ type bench struct {
 	failures map[string]int
 	ttft     map[string]float64
 	peak     map[string]float64 // requests a second
-	memory   map[string]int64
+	memory   map[string]memory
 	captured captures
-	example  string
+	sent     int64 // through telltale
+	example  map[string]string
+	took     time.Duration
 }
 
 // starts are the gateways by name.
@@ -46,11 +49,34 @@ func (b *bench) starts() []struct {
 
 func (b *bench) measure(ctx context.Context) error {
 	b.p50, b.p99 = map[string]map[float64]float64{}, map[string]map[float64]float64{}
-	b.ttft, b.peak, b.memory, b.failures = map[string]float64{}, map[string]float64{}, map[string]int64{}, map[string]int{}
+	b.ttft, b.peak, b.memory, b.failures = map[string]float64{}, map[string]float64{}, map[string]memory{}, map[string]int{}
+	b.example = map[string]string{}
+	start := time.Now()
+	defer func() { b.took = time.Since(start) }()
 	if err := b.latencies(ctx); err != nil {
 		return err
 	}
 	return b.throughput(ctx)
+}
+
+// finish notes what a target holds when a phase has ended, and waits until telltale has stored all that it saw in it.
+func (b *bench) finish(ctx context.Context, targets []*target) error {
+	for _, t := range targets {
+		if m := t.memory(); m.peak > b.memory[t.name].peak {
+			b.memory[t.name] = m
+		}
+		if t.api == "" {
+			continue
+		}
+		c, err := t.settled(ctx)
+		if err != nil {
+			return err
+		}
+		b.captured.Seen += c.Seen
+		b.captured.Stored += c.Stored
+		b.sent += t.sent.Load()
+	}
+	return ctx.Err()
 }
 
 // launch starts the model and every gateway that is there in front of it.
@@ -94,7 +120,7 @@ func (b *bench) latencies(ctx context.Context) (err error) {
 		p50, p99 := map[string][]float64{}, map[string][]float64{}
 		for round := range b.rounds {
 			for _, t := range targets {
-				l := newLoad(t.url, t.header, false)
+				l := newLoad(t, false)
 				l.open(ctx, rate, b.seconds/10, 1) // connections are made before they are measured
 				a := l.open(ctx, rate, b.seconds, uint64(round)+2)
 				l.close()
@@ -112,7 +138,7 @@ func (b *bench) latencies(ctx context.Context) (err error) {
 	for _, t := range targets {
 		var firsts []float64
 		for round := range b.rounds {
-			l := newLoad(t.url, t.header, true)
+			l := newLoad(t, true)
 			l.open(ctx, streamRate, b.seconds/10, 1)
 			a := l.open(ctx, streamRate, b.seconds, uint64(round)+2)
 			l.close()
@@ -121,15 +147,7 @@ func (b *bench) latencies(ctx context.Context) (err error) {
 		}
 		b.ttft[t.name] = middle(firsts)
 	}
-	for _, t := range targets {
-		b.memory[t.name] = max(b.memory[t.name], t.memory())
-		if t.api != "" {
-			if b.captured, err = t.settled(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return ctx.Err()
+	return b.finish(ctx, targets)
 }
 
 // throughput measures with a model that answers at once.
@@ -142,9 +160,9 @@ func (b *bench) throughput(ctx context.Context) (err error) {
 	rates := map[string][]float64{}
 	for range b.rounds {
 		for _, t := range targets {
-			l := newLoad(t.url, t.header, false)
+			l := newLoad(t, false)
 			l.closed(ctx, peakConns, b.seconds/10)
-			a := l.closed(ctx, peakConns, b.seconds/2)
+			a := l.closed(ctx, peakConns, b.seconds)
 			l.close()
 			b.count(t, a)
 			rates[t.name] = append(rates[t.name], float64(len(a.latency))/a.elapsed.Seconds())
@@ -157,22 +175,13 @@ func (b *bench) throughput(ctx context.Context) (err error) {
 	}
 	for _, t := range targets {
 		b.peak[t.name] = middle(rates[t.name])
-		b.memory[t.name] = max(b.memory[t.name], t.memory())
-		if t.api != "" {
-			c, err := t.settled(ctx)
-			if err != nil {
-				return err
-			}
-			b.captured.Seen += c.Seen
-			b.captured.Stored += c.Stored
-		}
 	}
-	return ctx.Err()
+	return b.finish(ctx, targets)
 }
 
 func (b *bench) count(t *target, a answers) {
 	if b.failures[t.name] += a.failed; a.failed > 0 {
-		b.example = t.name + ": " + a.example
+		b.example[t.name] = a.example
 	}
 }
 
@@ -206,14 +215,17 @@ func (b *bench) missed() error {
 	if share := b.peak["telltale"] / b.peak["nginx"]; !(share >= barShare) {
 		errs = append(errs, fmt.Errorf("throughput: %.0f%% of nginx's, bar %.0f%%", 100*share, 100*barShare))
 	}
-	if m := b.memory["telltale"]; !(m > 0 && m < barMemory) {
+	if m := b.memory["telltale"].peak; !(m > 0 && m < barMemory) {
 		errs = append(errs, fmt.Errorf("memory: %d MB, bar %d", m>>20, barMemory>>20))
 	}
-	if c := b.captured; c.Seen == 0 || c.Seen != c.Stored {
-		errs = append(errs, fmt.Errorf("captured %d of %d", c.Stored, c.Seen))
+	if c := b.captured; b.sent == 0 || c.Seen != b.sent || c.Stored != b.sent {
+		errs = append(errs, fmt.Errorf("sent %d, saw %d, stored %d", b.sent, c.Seen, c.Stored))
 	}
-	if n := b.failures["telltale"]; n > 0 {
-		errs = append(errs, fmt.Errorf("%d requests through telltale failed, such as %s", n, b.example))
+	// A gateway that fails requests is no measure for another.
+	for _, name := range b.names {
+		if n := b.failures[name]; n > 0 {
+			errs = append(errs, fmt.Errorf("%s: %d requests failed, such as: %s", name, n, b.example[name]))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -33,16 +33,17 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[min(len(sorted)-1, max(0, int(math.Ceil(q*float64(len(sorted))))-1))]
 }
 
-// load sends requests to one address.
+// load sends requests to one target.
 type load struct {
 	url    string
+	sent   *atomic.Int64 // requests to the target that were answered
 	header http.Header
 	body   []byte
 	stream bool
 	client *http.Client
 }
 
-func newLoad(url string, header http.Header, stream bool) *load {
+func newLoad(to *target, stream bool) *load {
 	body := `{"model":"sim","messages":[{"role":"system","content":"You are a support assistant."},{"role":"user","content":"My order 48213 has not arrived, write to anna.berg@example.org or call +1 415 555 2671. How do I get a refund?"}],"max_tokens":200}`
 	if stream {
 		body = body[:len(body)-1] + `,"stream":true}`
@@ -51,7 +52,7 @@ func newLoad(url string, header http.Header, stream bool) *load {
 		MaxIdleConns: 4096, MaxIdleConnsPerHost: 4096, DisableCompression: true,
 		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
 	}
-	return &load{url: url + "/v1/chat/completions", header: header, body: []byte(body), stream: stream, client: &http.Client{Transport: t, Timeout: time.Minute}}
+	return &load{url: to.url + "/v1/chat/completions", sent: &to.sent, header: to.header, body: []byte(body), stream: stream, client: &http.Client{Transport: t, Timeout: time.Minute}}
 }
 
 func (l *load) close() { l.client.CloseIdleConnections() }
@@ -70,6 +71,7 @@ func (l *load) once(ctx context.Context, since time.Time) (latency, first float6
 		return 0, 0, err
 	}
 	defer resp.Body.Close()
+	l.sent.Add(1)
 	var got bytes.Buffer
 	buf := make([]byte, 4096)
 	for {

@@ -57,7 +57,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.nginx, "nginx", "nginx", "nginx's binary; without it nginx is left out")
 	f.StringVar(&o.doc, "doc", "", "`file` whose figures are replaced")
 	rates := f.String("rates", "100,300,1000", "requests a second")
-	f.DurationVar(&o.seconds, "time", 10*time.Second, "time of each measurement")
+	f.DurationVar(&o.seconds, "time", 3*time.Second, "time of each measurement")
 	f.IntVar(&o.rounds, "rounds", 3, "measurements of each figure; the median counts")
 	f.BoolVar(&o.enforce, "enforce", false, "fail when a bar is missed, or a gateway that it is measured against is not there")
 	if err := f.Parse(args); err != nil {
@@ -89,10 +89,11 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	b := &bench{options: o, dir: dir}
+	m := look()
 	if err := b.measure(ctx); err != nil {
 		return err
 	}
-	text := b.markdown()
+	text := b.markdown(m)
 	fmt.Print(text)
 	if o.doc != "" {
 		if err := replaceFigures(o.doc, text); err != nil {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type target struct {
 	header http.Header
 	cmd    *exec.Cmd // nil for the model itself
 	api    string    // telltale's HTTP API
+	sent   atomic.Int64
 }
 
 func (t *target) stop() error {
@@ -46,36 +48,43 @@ func (t *target) stop() error {
 	}
 }
 
-// memory is the most that the process and its children have held, in bytes.
-func (t *target) memory() int64 {
+// memory is what a process and its children hold, in bytes: at most, since they started, and what of that now are pages
+// of files, which are mostly the program's own.
+type memory struct{ peak, file int64 }
+
+func (t *target) memory() memory {
 	if t.cmd == nil {
-		return 0
+		return memory{}
 	}
-	return peakOf(t.cmd.Process.Pid)
+	return memoryOf(t.cmd.Process.Pid)
 }
 
-func peakOf(pid int) int64 {
-	var sum int64
+func memoryOf(pid int) (m memory) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		return 0
+		return m
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			sum += kb << 10
+		name, rest, _ := strings.Cut(line, ":")
+		kb, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		switch name {
+		case "VmHWM":
+			m.peak = kb << 10
+		case "RssFile":
+			m.file = kb << 10
 		}
 	}
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
-		return sum
+		return m
 	}
 	for child := range strings.FieldsSeq(string(children)) {
 		if id, err := strconv.Atoi(child); err == nil {
-			sum += peakOf(id)
+			c := memoryOf(id)
+			m.peak, m.file = m.peak+c.peak, m.file+c.file
 		}
 	}
-	return sum
+	return m
 }
 
 // freePort asks the system for a port that nobody uses.
@@ -185,7 +194,7 @@ func startPortkey(ctx context.Context, tools, upstream string) (*target, error) 
 	if err != nil {
 		return nil, err
 	}
-	cmd := command(ctx, "node", script, "--port="+strconv.Itoa(port), "--headless")
+	cmd := command(ctx, node(tools), script, "--port="+strconv.Itoa(port), "--headless")
 	cmd.Env = append(os.Environ(), "NODE_ENV=production", "TRUSTED_CUSTOM_HOSTS=localhost,127.0.0.1,::1")
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -194,6 +203,14 @@ func startPortkey(ctx context.Context, tools, upstream string) (*target, error) 
 	h.Set("x-portkey-provider", "openai")
 	h.Set("x-portkey-custom-host", upstream+"/v1")
 	return ready(ctx, &target{name: "Portkey", url: fmt.Sprintf("http://127.0.0.1:%d", port), header: h, cmd: cmd})
+}
+
+// node is the one that npm has installed beside Portkey, or the one in PATH.
+func node(tools string) string {
+	if pinned, _ := filepath.Glob(filepath.Join(tools, "node_modules", "node-*-*64", "bin", "node")); len(pinned) > 0 {
+		return pinned[0]
+	}
+	return "node"
 }
 
 func startTelltale(ctx context.Context, binary, dir, upstream string) (*target, error) {
@@ -231,7 +248,7 @@ capture: {content: 1}
 
 // ready waits until the target answers a request through to the model.
 func ready(ctx context.Context, t *target) (*target, error) {
-	l := newLoad(t.url, t.header, false)
+	l := newLoad(t, false)
 	defer l.close()
 	var err error
 	for range 300 {

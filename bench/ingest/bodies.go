@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"strings"
+	"math/rand/v2"
 	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
@@ -18,38 +18,61 @@ import (
 type format struct {
 	name, path, media string
 	zipped            bool
-	body              func(batch int) (*body, error)
+	pace              int // exchanges a second; 0 for as many as are taken
+	body              func(r *rand.Rand, batch int) (*body, error)
 }
 
 var formats = [...]format{
-	{"otlp", "/v1/traces", "application/x-protobuf", false, otlpBody},
-	{"otlp-gzip", "/v1/traces", "application/x-protobuf", true, otlpBody},
-	{"ndjson", "/v1/exchanges", "application/x-ndjson", false, jsonBody},
+	{name: "otlp", path: "/v1/traces", media: "application/x-protobuf", body: otlpBody},
+	{name: "otlp-paced", path: "/v1/traces", media: "application/x-protobuf", pace: barRate, body: otlpBody},
+	{name: "otlp-gzip", path: "/v1/traces", media: "application/x-protobuf", zipped: true, body: otlpBody},
+	{name: "ndjson", path: "/v1/exchanges", media: "application/x-ndjson", body: jsonBody},
 }
 
-// body is a request whose ids are replaced each time it is sent, so that sending costs next to nothing.
+// body is a request in which ids, times and a word of each text are replaced each time it is sent, so that sending costs next
+// to nothing and yet no two exchanges are alike.
 type body struct {
-	data []byte
-	ids  []int // offsets of the ids, each of idLength bytes
-	hex  bool
+	data  []byte
+	parts []part
+	json  bool // ids are letters, as words are, and times RFC 3339
 }
 
-const idLength = 16
+// part is an exchange in a body: offsets of its id and its word, each of markLength bytes, and of its times.
+type part struct {
+	id, word, start, end int
+	latency              time.Duration
+}
 
-// fresh writes new ids, of the numbers from n on.
-func (b *body) fresh(n uint64) {
-	const digits = "bcdfghjkmnpqrstv" // in letters: digits might be taken for those of a card
-	for i, at := range b.ids {
-		id := b.data[at : at+idLength]
+const (
+	markLength = 16
+	timeLayout = "2006-01-02T15:04:05.000000Z"
+	// goldenRatio spreads numbers that follow one another, as trace ids are.
+	goldenRatio = 0x9e3779b97f4a7c15
+)
+
+// fresh writes new ids and words, of the numbers from n on, of calls that have just ended.
+func (b *body) fresh(n uint64, now time.Time) {
+	for i := range b.parts {
+		p := &b.parts[i]
 		v := n + uint64(i)
-		if !b.hex {
-			binary.BigEndian.PutUint64(id, v*0x9e3779b97f4a7c15) // spread, as trace ids are
-			binary.BigEndian.PutUint64(id[8:], v)
+		spell(b.data[p.word:], v*goldenRatio)
+		if b.json {
+			spell(b.data[p.id:], v)
+			copy(b.data[p.start:], now.Add(-p.latency).UTC().Format(timeLayout))
 			continue
 		}
-		for j := range id {
-			id[j] = digits[v>>(4*(15-j))&15]
-		}
+		binary.BigEndian.PutUint64(b.data[p.id:], v*goldenRatio)
+		binary.BigEndian.PutUint64(b.data[p.id+8:], v)
+		binary.LittleEndian.PutUint64(b.data[p.start:], uint64(now.Add(-p.latency).UnixNano()))
+		binary.LittleEndian.PutUint64(b.data[p.end:], uint64(now.UnixNano()))
+	}
+}
+
+// spell writes a number in letters: digits might be taken for those of a card.
+func spell(to []byte, v uint64) {
+	const letters = "bcdfghjkmnpqrstv"
+	for i := range markLength {
+		to[i] = letters[v>>(4*(15-i))&15]
 	}
 }
 
@@ -66,59 +89,56 @@ func zip(data []byte, to *bytes.Buffer, z *gzip.Writer) ([]byte, error) {
 	return to.Bytes(), nil
 }
 
-// said is a conversation of 1 KB. One in four names somebody.
-func said(i int) (system, question, answer string) {
-	system = "You are the support assistant of a shop. Answer politely, briefly and only from the shop's terms."
-	question = fmt.Sprintf("I ordered %d lamps on day %d and only %d of them arrived; the box was open on one side and there was no note in it. ", 2+i%7, i%28+1, 1+i%2)
-	if i%4 == 0 {
-		question += fmt.Sprintf("You can reach me at customer%d@example.org or +1 415 555 %04d. ", i, i%10000)
-	}
-	answer = "Thank you for telling us, and I am sorry for the trouble. Items that are missing are sent again at no cost. "
-	const more = "The parcel service is asked first where the rest is, which takes up to three days; if it cannot be found, we send the missing lamps with the next delivery and tell you its number. "
-	for len(system)+len(question)+len(answer)+len(more) < 1024 {
-		answer += more
-	}
-	answer += strings.Repeat(".", max(0, 1024-len(system)-len(question)-len(answer)))
-	return system, question, answer
-}
+// Marks stand in a body for an id and a word until it is sent.
+func idMark(i int) []byte   { return fmt.Appendf(nil, "MARK%06dMARK++", i) }
+func wordMark(i int) []byte { return fmt.Appendf(nil, "WORD%06dWORD..", i) }
 
-// mark is an id that stands in a body until it is sent.
-func mark(i int) []byte { return fmt.Appendf(nil, "MARK%06dMARK++", i) }
+// Times that stand in a body until it is sent.
+func startMark(i int) time.Time { return time.Unix(1_000_000_000, int64(i)*1000).UTC() }
+func endMark(i int) time.Time   { return startMark(i).Add(time.Second) }
 
-func (b *body) find(n int) error {
-	for i := range n {
-		at := bytes.Index(b.data, mark(i))
-		if at < 0 {
-			return fmt.Errorf("id %d is not in the body", i)
+// find looks up where the marks are.
+func (b *body) find(latencies []time.Duration) error {
+	fixed := func(t time.Time) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(t.UnixNano())) }
+	for i, latency := range latencies {
+		p := part{id: bytes.Index(b.data, idMark(i)), word: bytes.Index(b.data, wordMark(i)), latency: latency}
+		if b.json {
+			p.start = bytes.Index(b.data, startMark(i).AppendFormat(nil, timeLayout))
+		} else {
+			p.start, p.end = bytes.Index(b.data, fixed(startMark(i))), bytes.Index(b.data, fixed(endMark(i)))
 		}
-		b.ids = append(b.ids, at)
+		if p.id < 0 || p.word < 0 || p.start < 0 || p.end < 0 {
+			return fmt.Errorf("exchange %d is not in the body", i)
+		}
+		b.parts = append(b.parts, p)
 	}
 	return nil
 }
 
-func otlpBody(batch int) (*body, error) {
+func otlpBody(r *rand.Rand, batch int) (*body, error) {
 	td := ptrace.NewTraces()
 	rs := td.ResourceSpans().AppendEmpty()
 	rs.Resource().Attributes().PutStr("service.name", "bench")
 	spans := rs.ScopeSpans().AppendEmpty().Spans()
-	now := time.Now()
-	for i := range batch {
+	latencies := make([]time.Duration, batch)
+	for i := range latencies {
+		latencies[i] = time.Duration(300+r.IntN(5000)) * time.Millisecond
 		s := spans.AppendEmpty()
-		s.SetTraceID(pcommon.TraceID(mark(i)))
+		s.SetTraceID(pcommon.TraceID(idMark(i)))
 		s.SetSpanID([8]byte{1, 2, 3, 4, 5, 6, byte(i >> 8), byte(i) | 1})
 		s.SetName("chat gpt-4.1-mini")
 		s.SetKind(ptrace.SpanKindClient)
-		s.SetStartTimestamp(pcommon.NewTimestampFromTime(now))
-		s.SetEndTimestamp(pcommon.NewTimestampFromTime(now.Add(time.Duration(300+i) * time.Millisecond)))
-		system, question, answer := said(i)
+		s.SetStartTimestamp(pcommon.NewTimestampFromTime(startMark(i)))
+		s.SetEndTimestamp(pcommon.NewTimestampFromTime(endMark(i)))
+		system, question, answer := said(r, string(wordMark(i)))
 		a := s.Attributes()
 		a.PutStr("gen_ai.operation.name", "chat")
 		a.PutStr("gen_ai.provider.name", "openai")
 		a.PutStr("gen_ai.request.model", "gpt-4.1-mini")
 		a.PutStr("gen_ai.response.model", "gpt-4.1-mini-2025-04-14")
 		a.PutDouble("gen_ai.request.temperature", .2)
-		a.PutInt("gen_ai.usage.input_tokens", 120)
-		a.PutInt("gen_ai.usage.output_tokens", 150)
+		a.PutInt("gen_ai.usage.input_tokens", 80+int64(r.IntN(80)))
+		a.PutInt("gen_ai.usage.output_tokens", 100+int64(r.IntN(100)))
 		a.PutEmptySlice("gen_ai.response.finish_reasons").AppendEmpty().SetStr("stop")
 		a.PutStr("gen_ai.system_instructions", jsonOf([]any{map[string]any{"type": "text", "content": system}}))
 		a.PutStr("gen_ai.input.messages", jsonOf([]any{map[string]any{"role": "user", "parts": []any{map[string]any{"type": "text", "content": question}}}}))
@@ -129,23 +149,25 @@ func otlpBody(batch int) (*body, error) {
 		return nil, err
 	}
 	b := &body{data: data}
-	return b, b.find(batch)
+	return b, b.find(latencies)
 }
 
-func jsonBody(batch int) (*body, error) {
+func jsonBody(r *rand.Rand, batch int) (*body, error) {
 	var out bytes.Buffer
-	now := time.Now().UTC()
-	for i := range batch {
-		system, question, answer := said(i)
+	latencies := make([]time.Duration, batch)
+	for i := range latencies {
+		latencies[i] = time.Duration(300+r.IntN(5000)) * time.Millisecond
+		system, question, answer := said(r, string(wordMark(i)))
+		prompt, completion := 80+r.IntN(80), 100+r.IntN(100)
 		x := map[string]any{
-			"id": string(mark(i)), "time": now, "route": "bench", "api": "openai.chat", "model": "gpt-4.1-mini", "served": "gpt-4.1-mini-2025-04-14", "status": 200,
-			"finish_reason": "stop", "latency": .3 + float64(i)/1000, "usage": map[string]int{"prompt": 120, "completion": 150, "total": 270}, "params": map[string]any{"temperature": .2},
+			"id": string(idMark(i)), "time": startMark(i).Format(timeLayout), "route": "bench", "api": "openai.chat", "model": "gpt-4.1-mini", "served": "gpt-4.1-mini-2025-04-14", "status": 200,
+			"finish_reason": "stop", "latency": latencies[i].Seconds(), "usage": map[string]int{"prompt": prompt, "completion": completion, "total": prompt + completion}, "params": map[string]any{"temperature": .2},
 			"content": map[string]any{"system": system, "input": []any{map[string]string{"role": "user", "content": question}}, "output": answer},
 		}
 		out.WriteString(jsonOf(x) + "\n")
 	}
-	b := &body{data: out.Bytes(), hex: true}
-	return b, b.find(batch)
+	b := &body{data: out.Bytes(), json: true}
+	return b, b.find(latencies)
 }
 
 func jsonOf(v any) string {

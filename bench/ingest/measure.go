@@ -1,40 +1,50 @@
 package main
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
 // row is one measurement.
 type row struct {
-	name          string
+	format
 	taken, stored int64
+	found         found         // in the database afterwards
 	again         int64         // requests that were sent again because the server was busy
 	sending       time.Duration // from the first request to the last
 	took          time.Duration // until the last exchange was stored
+	lags          []time.Duration
 	peak          int64         // bytes of memory of the server
-	used          time.Duration // processor time of the server
+	used, own     time.Duration // processor time of the server, and of this program, from the first request on
 	disk          int64         // bytes of the data directory
 }
 
+// found is what the database holds once the server has ended.
+type found struct {
+	exchanges, ids, texts, bytes int64 // rows, distinct ids, distinct questions, bytes of content
+	leaked, marked               int64 // texts with a planted value, and with what stands for one
+}
+
 func (r row) rate() float64 { return float64(r.stored) / r.took.Seconds() }
+
+// lag is the share q of the lags, which are in order.
+func (r row) lag(q float64) time.Duration {
+	if len(r.lags) == 0 {
+		return 0
+	}
+	return r.lags[int(q*float64(len(r.lags)-1))]
+}
 
 // server is a telltale serve without a gateway's traffic.
 type server struct {
@@ -159,6 +169,25 @@ func (s *server) peak() int64 {
 	return 0
 }
 
+// processorTime is what a process has used so far, in the kernel too; 0 when it cannot be read.
+func processorTime(pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name, in brackets, may hold anything. From the third field on, utime and stime are the 12th and 13th, in hundredths.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 13 {
+		return 0
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	if err != nil || err2 != nil {
+		return 0
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // profiled saves a profile of the server's processor time.
 func (s *server) profiled(ctx context.Context, file string, d time.Duration) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", s.pprof, d.Seconds()), nil)
@@ -184,146 +213,31 @@ func measure(ctx context.Context, o options, f format) (r row, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s, err := startServer(ctx, o, dir)
-	if err != nil {
+	l := &load{format: f, options: o}
+	if err := l.prepare(); err != nil {
 		return r, err
 	}
-	r.name = f.name
-	var next atomic.Uint64
-	var senders sync.WaitGroup
-	sending, stop := context.WithTimeout(ctx, o.seconds)
-	defer stop()
-	began := time.Now()
-	failures := make(chan error, o.conns+1)
-	for range o.conns {
-		b, err := f.body(o.batch)
-		if err != nil {
-			return r, errors.Join(err, s.stop())
-		}
-		senders.Go(func() {
-			if err := send(sending, s, f, b, &next, &r); err != nil {
-				failures <- err
-				stop()
-			}
-		})
-	}
-	if o.profile != "" {
-		senders.Go(func() {
-			if err := s.profiled(ctx, filepath.Join(o.profile, f.name+".pprof"), o.seconds*3/4); err != nil {
-				failures <- err
-			}
-		})
-	}
-	senders.Wait()
-	r.sending = time.Since(began)
-	close(failures)
-	for e := range failures {
-		err = errors.Join(err, e)
-	}
-	if err != nil {
-		return r, errors.Join(err, s.stop())
-	}
-	for r.stored < r.taken && time.Since(began) < 3*o.seconds && ctx.Err() == nil {
-		if r.stored, err = s.stored(ctx); err != nil {
-			slog.Warn("status", "error", err)
-		}
-		r.took = time.Since(began)
-		time.Sleep(50 * time.Millisecond)
-	}
-	r.peak = s.peak()
-	if err := s.stop(); err != nil {
+	if l.s, err = startServer(ctx, o, dir); err != nil {
 		return r, err
 	}
-	r.used = s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
-	err = filepath.Walk(s.data, func(_ string, info os.FileInfo, err error) error {
+	r.format = f
+	used, own := processorTime(l.s.cmd.Process.Pid), processorTime(os.Getpid())
+	if err := l.run(ctx, &r); err != nil {
+		return r, errors.Join(err, l.s.stop())
+	}
+	r.used, r.own = processorTime(l.s.cmd.Process.Pid)-used, processorTime(os.Getpid())-own
+	r.peak = l.s.peak()
+	if err := l.s.stop(); err != nil {
+		return r, err
+	}
+	err = filepath.Walk(l.s.data, func(_ string, info os.FileInfo, err error) error {
 		if err == nil && !info.IsDir() {
 			r.disk += info.Size()
 		}
 		return err
 	})
+	if err == nil {
+		r.found, err = search(ctx, l.s.data)
+	}
 	return r, errors.Join(err, ctx.Err())
-}
-
-// send sends one request after the other until the time is over. The request that is under way then is finished.
-func send(ctx context.Context, s *server, f format, b *body, next *atomic.Uint64, r *row) error {
-	client := &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableCompression: true, WriteBufferSize: 64 << 10}}
-	defer client.CloseIdleConnections()
-	var buf bytes.Buffer
-	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
-	for ctx.Err() == nil {
-		b.fresh(next.Add(uint64(len(b.ids))) + 1<<32)
-		data := b.data
-		if f.zipped {
-			if data, err = zip(b.data, &buf, z); err != nil {
-				return err
-			}
-		}
-		for {
-			status, err := post(context.WithoutCancel(ctx), client, s, f, data)
-			if err != nil {
-				return err
-			}
-			if status == http.StatusOK {
-				atomic.AddInt64(&r.taken, int64(len(b.ids)))
-				break
-			}
-			if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
-				return fmt.Errorf("answered %d", status)
-			}
-			atomic.AddInt64(&r.again, 1)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(200 * time.Millisecond):
-			}
-		}
-	}
-	return nil
-}
-
-func post(ctx context.Context, client *http.Client, s *server, f format, data []byte) (int, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.api+f.path, bytes.NewReader(data))
-	if err != nil {
-		return 0, err
-	}
-	req.Header.Set("Content-Type", f.media)
-	if f.zipped {
-		req.Header.Set("Content-Encoding", "gzip")
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, err
-}
-
-func markdown(o options, rows []row) string {
-	var t strings.Builder
-	fmt.Fprintf(&t, "%d cores, the sender on them too; linux/%s, Go %s. `make bench-ingest`: %v of sending, %d exchanges a request, 1 KB of content each, redaction and roll-ups on, embedded bus and DuckDB.\n\n",
-		runtime.NumCPU(), runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), o.seconds, o.batch)
-	t.WriteString("| | exchanges/s, sent to queryable | exchanges | stored after the last was sent, s | server's CPU, µs each | peak memory, MB | on disk, bytes each | told to come again |\n|---|---|---|---|---|---|---|---|\n")
-	for _, r := range rows {
-		each := func(v float64) float64 { return v / float64(max(1, r.stored)) }
-		fmt.Fprintf(&t, "| %s | %.0f | %d of %d | %.1f | %.0f | %d | %.0f | %d |\n", r.name, r.rate(), r.stored, r.taken, (r.took - r.sending).Seconds(), each(float64(r.used.Microseconds())), r.peak>>20, each(float64(r.disk)), r.again)
-	}
-	return t.String()
-}
-
-// replaceFigures puts text between the document's marker lines.
-func replaceFigures(path, text string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, found := strings.Cut(string(data), beginMark+"\n")
-	_, after, closed := strings.Cut(rest, endMark)
-	if !found || !closed {
-		return errors.New(path + " has no lines " + beginMark + " and " + endMark)
-	}
-	return os.WriteFile(path, []byte(before+beginMark+"\n"+text+endMark+after), 0o644)
 }

@@ -103,6 +103,8 @@ func fill(ctx context.Context, o options, end time.Time) error {
 		fmt.Sprintf(bulk, o.rows, start, step),
 		fmt.Sprintf(`INSERT INTO content SELECT time, id, key, true, '', '[{"role":"user","content":"' || repeat(md5(id) || ' ', 7) || '"}]',
 			repeat(md5(id || 'x') || ' please refund ', 10), '', '', '{"model":"gpt-4o-mini"}', '', '', '' FROM exchanges WHERE random() < %g`, o.content),
+		// One exchange in fifty has been judged later.
+		`INSERT INTO scores SELECT time + INTERVAL 1 HOUR, id, key, 'judged', 'j@1', random(), '{"name":"judged","value":0.5}' FROM exchanges WHERE random() < .02`,
 		"CHECKPOINT",
 	} {
 		if _, err := db.ExecContext(ctx, q); err != nil {
@@ -174,6 +176,15 @@ func measure(ctx context.Context, o options, s store.Store, end time.Time) ([]fi
 		{"100 with a score above a value", 0, func() error {
 			v := .999
 			_, err := s.List(ctx, store.Query{Filter: store.Filter{Scores: []store.ScoreFilter{{Name: "toxicity", Above: &v}}}})
+			return err
+		}},
+		{"100 with a score above a value that came later", 0, func() error {
+			v := .9
+			_, err := s.List(ctx, store.Query{Filter: store.Filter{Scores: []store.ScoreFilter{{Name: "judged", Above: &v}}}})
+			return err
+		}},
+		{"a score that none has", 0, func() error {
+			_, err := s.List(ctx, store.Query{Filter: store.Filter{Scores: []store.ScoreFilter{{Name: "helpful"}}}})
 			return err
 		}},
 		{"one exchange by id", 0, func() error {

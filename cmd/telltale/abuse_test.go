@@ -25,10 +25,10 @@ import (
 
 // served is telltale serve in a process of its own.
 type served struct {
-	gateway, api string // addresses
-	cmd          *exec.Cmd
-	ended        <-chan error
-	output       string // file
+	gateway, api, grpc string // addresses
+	cmd                *exec.Cmd
+	ended              <-chan error
+	output             string // file
 }
 
 // serve starts telltale serve in front of a model, and ends it with the test.
@@ -36,27 +36,32 @@ func serve(t *testing.T, model http.Handler, more string) *served {
 	t.Helper()
 	up := httptest.NewServer(model)
 	t.Cleanup(up.Close)
+	return serveWith(t, exec.Command("telltale", "serve"), up.URL, more)
+}
+
+// serveWith starts telltale serve by a command.
+func serveWith(t *testing.T, cmd *exec.Cmd, upstream, more string) *served {
+	t.Helper()
 	dir := t.TempDir()
-	text := fmt.Sprintf("listen: {gateway: \"127.0.0.1:0\", api: \"127.0.0.1:0\", otlp_grpc: \"off\"}\nroutes: [{name: main, pass_key: true, upstreams: [{url: %q}]}]\n%s", up.URL, more)
+	text := fmt.Sprintf("listen: {gateway: \"127.0.0.1:0\", api: \"127.0.0.1:0\", otlp_grpc: \"127.0.0.1:0\", h2c: true}\nroutes: [{name: main, pass_key: true, upstreams: [{url: %q}]}]\n%s", upstream, more)
 	if err := os.WriteFile(filepath.Join(dir, "server.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &served{output: filepath.Join(dir, "out")}
+	s := &served{output: filepath.Join(dir, "out"), cmd: cmd}
 	f, err := os.Create(s.output)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command("telltale", "serve")
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, f, f
 	s.ended = started(t, s.cmd)
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	re := regexp.MustCompile(`(?s)gateway on http://(\S+)\napi on http://(\S+)\n`)
+	re := regexp.MustCompile(`(?s)gateway on http://(\S+)\napi on http://(\S+)\notlp \(gRPC\) on (\S+)\n`)
 	held, err := until(s.ended, func() bool {
 		m := re.FindStringSubmatch(s.log(t))
 		if m != nil {
-			s.gateway, s.api = m[1], m[2]
+			s.gateway, s.api, s.grpc = m[1], m[2], m[3]
 		}
 		return m != nil
 	})

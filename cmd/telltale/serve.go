@@ -82,7 +82,7 @@ const serveMemory = 768 << 20
 
 // serveGC is how much garbage a server lets come together, in percent of what is in use, when GOGC says nothing: much is in
 // use for long, unlike in an evaluation, and at full load each percent is several hundred kilobytes.
-const serveGC = 100
+const serveGC = 60
 
 func runServe(cmd *cobra.Command, f *serveFlags) error {
 	var level slog.Level

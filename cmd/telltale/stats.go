@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/app"
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
 )
 
@@ -173,7 +176,9 @@ the upstream's address and key; the request does not go through the gateway and 
 				return err
 			}
 			snap, err := r.Snapshot(cmd.Context(), x.Snapshot)
-			if err != nil {
+			if missing, ok := errors.AsType[*app.Refusal](err); ok && missing.Status == http.StatusNotFound {
+				snap = record.Snapshot{} // RunReplay says so
+			} else if err != nil {
 				return &config.Error{Pos: config.Pos{Key: x.Snapshot}, Problem: "the snapshot of this exchange cannot be had", Err: err}
 			}
 			replay, err := app.RunReplay(cmd.Context(), app.ReplayOptions{Exchange: x, Snapshot: snap, Server: server, Repeats: repeats, Timeout: timeout})

@@ -50,12 +50,12 @@ type Rollout struct {
 	Undecided bool   `json:"undecided,omitempty"`
 	BothArms  string `json:"both_arms,omitempty" doc:"Signal that became far worse in both arms"`
 	// Decision is what a router outside is told; an experiment has none.
-	Decision *rollout.Judgement `json:"decision,omitempty"`
-	Signals  []rollout.SignalStatus  `json:"signals,omitempty"`
-	Taken    int64             `json:"taken" doc:"Pieces of evidence that were taken"`
-	Refused  map[string]int64  `json:"refused,omitempty" doc:"Pieces of evidence that were not, by reason"`
-	Targets  []actuator.TargetState  `json:"targets,omitempty" doc:"How far what lies outside the gateway has followed; known to the process that leads"`
-	Document map[string]any    `json:"document" doc:"The rollout's document with its defaults"`
+	Decision *rollout.Judgement     `json:"decision,omitempty"`
+	Signals  []rollout.SignalStatus `json:"signals,omitempty"`
+	Taken    int64                  `json:"taken" doc:"Pieces of evidence that were taken"`
+	Refused  map[string]int64       `json:"refused,omitempty" doc:"Pieces of evidence that were not, by reason"`
+	Targets  []actuator.TargetState `json:"targets,omitempty" doc:"How far what lies outside the gateway has followed; known to the process that leads"`
+	Document map[string]any         `json:"document" doc:"The rollout's document with its defaults"`
 	// Result is an experiment's.
 	Result *rollout.Result `json:"result,omitempty"`
 }

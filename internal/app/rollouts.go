@@ -28,6 +28,7 @@ const (
 	rolloutDurable = "rollouts"
 	stepEvery      = time.Second
 	evidenceWait   = 200 * time.Millisecond
+	leastEvidence  = 64 << 20 // bytes that the stream may take at least
 	// mostSeen is how many records of evidence a rollout remembers, so that those that a worker told twice after a crash count
 	// once. A worker tells a batch again before it tells another, so a few would do.
 	mostSeen    = 256
@@ -51,6 +52,8 @@ type rollouts struct {
 	states  *bus.Bucket
 	history *bus.Bucket
 	plans   *bus.Bucket
+	// past returns the store, nil where it is another process'.
+	past func() past
 	// drivers follow what is told, while this process leads.
 	drivers drivers
 	// ended are the names of those that have ended and were told.
@@ -144,7 +147,7 @@ func (k *keptRollout) command(c rollout.Command, now time.Time) ([]rollout.Actio
 }
 
 func openRollouts(ctx context.Context, b *bus.Bus, codec *pipeline.Codec, server func() *config.Server, log *slog.Logger) (*rollouts, error) {
-	r := &rollouts{log: log, now: time.Now, server: server, codec: codec, drivers: drivers{log: log}}
+	r := &rollouts{log: log, now: time.Now, server: server, codec: codec, past: func() past { return nil }, drivers: drivers{log: log}}
 	for _, o := range []struct {
 		to   **bus.Bucket
 		name string
@@ -224,8 +227,14 @@ func (r *rollouts) Start(ctx context.Context, doc *config.Rollout, by, why strin
 	if _, err := rand.Read(k.Salt); err != nil {
 		return nil, err
 	}
-	now := r.now()
 	start := rollout.Start{By: by, Why: why}
+	baseline := find(doc.Baseline).Name
+	if doc.Kind == config.KindExperiment {
+		baseline = find(doc.Arms[0].Variant).Name
+	}
+	frozen := freeze(ctx, r.past(), doc, baseline, r.now())
+	start.Frozen, start.Note = frozen.of, frozen.note
+	now := r.now()
 	if doc.Kind == config.KindExperiment {
 		ids := make([]string, len(doc.Arms))
 		for i, a := range doc.Arms {
@@ -574,6 +583,12 @@ func (s *Service) rolloutsOn(ctx context.Context, b *bus.Bus) (*rollouts, error)
 	if err != nil {
 		return nil, err
 	}
+	r.past = func() past {
+		if st, err := s.store.get(); err == nil {
+			return st
+		}
+		return nil
+	}
 	s.rollouts = r
 	return r, nil
 }
@@ -603,27 +618,42 @@ func (s *Service) lead(ctx context.Context, r *rollouts, b *bus.Bus) error {
 	return b.Consume(held, evidenceStream, rolloutDurable, bus.ConsumeOptions{MaxWait: evidenceWait}, r.take)
 }
 
-// wantsEvery is how long an answer holds whether a rollout waits for outcomes.
-const wantsEvery = 10 * time.Second
+// wantsEvery is how long an answer holds which rollouts wait for outcomes.
+const wantsEvery = 2 * time.Second
 
-// outcomesWanted returns a function that says whether a rollout under way waits for scores that come apart from their exchange.
-// It is called by one goroutine.
-func (s *Service) outcomesWanted(ctx context.Context, b *bus.Bus) func() bool {
-	var asked time.Time
-	wanted := false
-	return func() bool {
-		if time.Since(asked) < wantsEvery {
-			return wanted
+// waiting are the rollouts under way that wait for scores that come apart from their exchange, with what each assigns as one. It is
+// used by one goroutine.
+type waiting struct {
+	list  func() ([]*keptRollout, error)
+	asked time.Time
+	// units are by name. failed says that they are not known: to look up what nobody waits for costs time, and nothing else.
+	units  map[string]string
+	failed bool
+}
+
+// any says whether anybody waits.
+func (w *waiting) any() bool {
+	if time.Since(w.asked) >= wantsEvery {
+		all, err := w.list()
+		w.asked, w.failed, w.units = time.Now(), err != nil, map[string]string{}
+		for _, k := range all {
+			if !k.phase().Final() && k.doc().Waits() {
+				w.units[k.doc().Name] = k.doc().Unit
+			}
 		}
+	}
+	return w.failed || len(w.units) > 0
+}
+
+func (w *waiting) unit(rollout string) string { return w.units[rollout] }
+
+// outcomesWanted says which rollouts wait.
+func (s *Service) outcomesWanted(ctx context.Context, b *bus.Bus) *waiting {
+	return &waiting{list: func() ([]*keptRollout, error) {
 		r, err := s.rolloutsOn(ctx, b)
 		if err != nil {
-			return true // to look up what nobody waits for costs time, and nothing else
+			return nil, err
 		}
-		all, err := r.List(ctx)
-		asked, wanted = time.Now(), err != nil
-		for _, k := range all {
-			wanted = wanted || !k.phase().Final() && (k.doc().Metric != nil && k.doc().Metric.Delay > 0 || slices.ContainsFunc(k.doc().Signals, func(g config.Signal) bool { return g.Delay > 0 }))
-		}
-		return wanted
-	}
+		return r.List(ctx)
+	}}
 }

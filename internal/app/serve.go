@@ -474,6 +474,8 @@ func (s *Service) openBus(ctx context.Context) {
 	untilOpen(ctx, s.o.Log, "bus", &s.bus, func() (*bus.Bus, error) {
 		b, err := bus.Open(ctx, server.Bus, server.Data, s.o.Log)
 		if err == nil {
+			// Evidence has no content: a tenth of the exchanges' room is plenty.
+			b.Limit(evidenceStream, max(server.Bus.MaxBytes/10, leastEvidence))
 			s.publish.p.Store(b.Publisher(exchangeStream, bus.PublisherOptions{}))
 		}
 		opened()

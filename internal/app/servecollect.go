@@ -267,7 +267,10 @@ func (c *partsCollector) bus(e emitter) {
 			e.counter(mPubDropped, n.Dropped[why], string(why))
 		}
 	}
-	for _, n := range b.Consumers() { // one at most
+	for _, n := range b.Consumers() {
+		if n.Durable != storeConsumer {
+			continue
+		}
 		e.counter(mConsumed, n.Records)
 		e.counter(mLost, n.LostRecords)
 		e.counter(mDead, n.Dead)

@@ -24,6 +24,9 @@ func (s *Service) take(ctx context.Context, xs []record.Exchange) error {
 	}
 	var all []pipeline.Prepared
 	for i := range xs {
+		if a := xs[i].Assigned; a != nil { // as it is in exports
+			a.Elsewhere = true
+		}
 		prepared, why := s.capture.Prepare(ctx, &xs[i], takenSnapshot)
 		if all = append(all, prepared...); why != "" {
 			s.capture.Unsent(all)

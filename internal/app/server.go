@@ -8,6 +8,7 @@ import (
 	"github.com/telltale-llm/telltale/internal/access"
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/gateway"
+	"github.com/telltale-llm/telltale/internal/guard"
 	"github.com/telltale-llm/telltale/internal/privacy"
 	"github.com/telltale-llm/telltale/internal/scorer"
 )
@@ -85,5 +86,16 @@ func readServer(path string, o config.Options) (*config.Server, error) {
 	}
 	o.Read = os.ReadFile
 	o.Assertion = func(name string) config.Known { return known(name, scorer.CodeRefused) }
-	return config.LoadServer(path, data, o)
+	server, err := config.LoadServer(path, data, o)
+	if err != nil {
+		return nil, err
+	}
+	// What a guard looks for is known to its own package.
+	var errs config.Errors
+	for i := range server.Guards {
+		if _, err := guard.New(server.Guards[i]); err != nil {
+			errs.Append(server.Guards[i].Pos, err)
+		}
+	}
+	return server, errs.Err()
 }

@@ -51,7 +51,8 @@ func (s *Service) consume(ctx context.Context) error {
 		Source: b, Stream: exchangeStream, Durable: storeConsumer, Store: countingStore{st, &s.stored, s.metrics.put}, Codec: s.codec, Log: s.o.Log,
 		Scorers: s.scorers, Secret: s.state.Load().server.Privacy.Key, Live: s.live,
 	}
-	options.Evidence = pipeline.EvidenceOptions{Sink: b.Publisher(evidenceStream, bus.PublisherOptions{}), Outcomes: s.outcomesWanted(ctx, b), Find: st.Exchange}
+	wait := s.outcomesWanted(ctx, b)
+	options.Evidence = pipeline.EvidenceOptions{Sink: b.Publisher(evidenceStream, bus.PublisherOptions{}), Outcomes: wait.any, Unit: wait.unit, Find: st.Exchange}
 	bucket, err := b.Bucket(ctx, budgetBucket)
 	switch {
 	case err == nil:
@@ -77,7 +78,7 @@ func openStore(ctx context.Context, server *config.Server) (store.Store, error) 
 	if server.Store.URL != "" {
 		return clickhouse.Open(ctx, clickhouse.Options{URL: server.Store.URL, Cluster: server.Store.Cluster, Retention: server.Retention})
 	}
-	return duckdb.Open(ctx, filepath.Join(server.Data, storeFolder), duckdb.Options{Memory: server.Store.Memory, Threads: server.Store.Threads, Checkpoint: storeCheckpoint})
+	return duckdb.Open(ctx, filepath.Join(server.Data, storeFolder), duckdb.Options{Memory: server.Store.Memory, Threads: server.Store.Threads, Checkpoint: storeCheckpoint, BusyCheckpoint: storeBusyCheckpoint})
 }
 
 const (
@@ -85,6 +86,8 @@ const (
 	// storeCheckpoint is how much the database gathers in memory before it is compressed into the file. At 256MB storing
 	// takes 6% less of the processor, and the memory of a server under full load is twice as large.
 	storeCheckpoint = "32MB"
+	// storeBusyCheckpoint takes its place while thousands of exchanges a second are stored.
+	storeBusyCheckpoint = "128MB"
 )
 
 // retain deletes what is older than it is kept for.

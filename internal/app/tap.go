@@ -7,6 +7,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/gateway"
+	"github.com/telltale-llm/telltale/internal/guard"
 	"github.com/telltale-llm/telltale/internal/pipeline"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/wiretap"
@@ -32,6 +33,7 @@ func (s *Service) readTap(st *serveState, t *gateway.Tapped) *record.Exchange {
 	if t.Rollout != "" {
 		x.Assigned = &record.Assignment{Rollout: t.Rollout, Stage: t.Stage, Unit: t.Unit, Pairs: t.Pairs}
 	}
+	x.Guard = guarded(t.Guard)
 	latency := t.Ended.Seconds()
 	x.Latency = &latency
 	route, known := st.routes[t.Route]
@@ -139,8 +141,37 @@ func (st *serveState) provider(route, variant, upstream string) string {
 	return ""
 }
 
+// guardOf identifies what a variant's guard does.
+func (st *serveState) guardOf(route, variant string) string {
+	r := st.routes[route].route
+	if v, ok := r.Variant(variant); ok {
+		r = r.With(v)
+	}
+	return r.GuardID
+}
+
+// guarded is a guard's report as it is kept.
+func guarded(r *guard.Report) *record.Guarded {
+	if r == nil {
+		return nil
+	}
+	out := &record.Guarded{Name: r.Guard, Version: r.Version, ID: r.ID, Outcome: r.Outcome, Failure: string(r.Failure), Repaired: r.Repaired, Asked: r.Asked, Model: r.Model}
+	for _, h := range r.Hits {
+		if out.Hits == nil {
+			out.Hits = map[string]int{}
+		}
+		name := h.Filter
+		if h.Kind != "" {
+			name += "/" + h.Kind
+		}
+		out.Hits[name] += h.Count
+	}
+	return out
+}
+
 // snapshotOf makes the snapshot of an exchange after it has been redacted.
 func (st *serveState) snapshotOf(t *gateway.Tapped) func(*record.Exchange) record.Snapshot {
 	host, model := st.provider(t.Route, t.Behind(), t.Upstream), t.Override
-	return func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, host, model, "") }
+	guard := st.guardOf(t.Route, t.Behind())
+	return func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, host, model, guard) }
 }

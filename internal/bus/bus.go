@@ -54,6 +54,7 @@ type Bus struct {
 	streams    map[string]*stream
 	publishers map[*Publisher]struct{}
 	consumers  map[*consumer]struct{}
+	limits     map[string]int64 // of streams, see Limit
 }
 
 // stream remembers whether a stream is known to be there as configured.
@@ -250,7 +251,7 @@ func (b *Bus) ensure(ctx context.Context, name string) error {
 	}
 	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: streamName(name), Subjects: []string{subject(name)}, Storage: jetstream.FileStorage, Replicas: b.cfg.Replicas,
-		MaxBytes: b.cfg.MaxBytes, MaxAge: b.cfg.MaxAge, Discard: discard, AllowDirect: true,
+		MaxBytes: b.maxBytes(name), MaxAge: b.cfg.MaxAge, Discard: discard, AllowDirect: true,
 		Duplicates: min(b.tune.duplicate, b.cfg.MaxAge),
 	})
 	if err != nil {
@@ -258,6 +259,26 @@ func (b *Bus) ensure(ctx context.Context, name string) error {
 	}
 	s.ready = true
 	return nil
+}
+
+// Limit bounds a stream in place of the configuration's max_bytes, which is meant for records with their content. It is to be
+// called before the stream is used.
+func (b *Bus) Limit(stream string, bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.limits == nil {
+		b.limits = map[string]int64{}
+	}
+	b.limits[stream] = bytes
+}
+
+func (b *Bus) maxBytes(stream string) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n, ok := b.limits[stream]; ok {
+		return n
+	}
+	return b.cfg.MaxBytes
 }
 
 // Publisher returns a new publisher to a stream, which is made when it is first needed. Bus.Drain closes it, if its

@@ -117,3 +117,23 @@ func TestSequences(t *testing.T) {
 	f(1, 2, 3, 1<<40, 7)
 	f(1<<63, 1)
 }
+
+// TestRawSize: the size of what is in a frame is known without decoding it, however it is compressed, and bounded whatever a
+// damaged header says.
+func TestRawSize(t *testing.T) {
+	f := func(frame []byte, want int) {
+		t.Helper()
+		if got := rawSize(frame); got != want {
+			t.Errorf("%d bytes, want %d", got, want)
+		}
+	}
+	raw := appendRecord(nil, "id", bytes.Repeat([]byte("the same "), 10_000))
+	frame := encodeFrame(nil, raw, 1)
+	if len(frame) > len(raw)/4 {
+		t.Fatalf("%d bytes are %d compressed", len(raw), len(frame))
+	}
+	f(frame, len(raw))
+	f(frame[:headerSize-1], headerSize-1)
+	f(nil, 0)
+	f(append(bytes.Repeat([]byte{0xff}, headerSize), 1), maxFrameRaw)
+}

@@ -198,6 +198,16 @@ func (r *Rollout) Place(key string) Pos {
 	return Pos{File: r.file, Key: key}
 }
 
+// Waits says whether some of its outcomes come apart from their answer, as feedback does.
+func (r *Rollout) Waits() bool {
+	for i := range r.Signals {
+		if r.Signals[i].Delay > 0 {
+			return true
+		}
+	}
+	return r.Metric != nil && r.Metric.Delay > 0
+}
+
 // Check holds the rollout against the server: its route, variants and scorers must be there. The error is Errors.
 func (r *Rollout) Check(s *Server) error {
 	var errs Errors

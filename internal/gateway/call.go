@@ -50,6 +50,8 @@ type call struct {
 	conn  *conn
 	stop  func() bool
 	resp  *http.Response
+	// again is the body that a guard has the model asked again with.
+	again []byte
 	// listed are the headers of the answer that its Connection header names.
 	listed []string
 	sent   []byte // the body as changed for m; nil where it is the client's
@@ -73,6 +75,7 @@ func (c *call) exchange() (clean bool) {
 	defer rs.inFlight.Add(-1)
 	c.begin()
 	kind, err := c.ask()
+	kind, err = c.fallBack(kind, err)
 	if kind == "" {
 		clean, kind, err = c.relay()
 	} else {
@@ -233,6 +236,29 @@ func (c *call) changed() ([]byte, error) {
 		give(c.sent)
 		c.sent = nil
 	}
+	if c.again != nil {
+		c.sent = append(grab(), c.again...)
+		return c.sent, nil
+	}
+	body, err := c.edited()
+	if g := c.route.guard; err == nil && g != nil && c.endpoint == generate && len(c.body) > 0 {
+		guarded, err := g.Request(c.wire(), body)
+		if err != nil {
+			return nil, err
+		}
+		if len(guarded) != len(body) || len(body) > 0 && &guarded[0] != &body[0] {
+			if c.sent != nil {
+				give(c.sent)
+			}
+			c.sent = guarded
+		}
+		return guarded, nil
+	}
+	return body, err
+}
+
+// edited returns the body as the route and the upstream change it.
+func (c *call) edited() ([]byte, error) {
 	edits := c.m.edits
 	if c.endpoint == plain {
 		edits = c.m.modelEdit

@@ -31,6 +31,14 @@ var (
 
 // relay passes the answer in c.resp to the client. It returns whether the client got all of it.
 func (c *call) relay() (clean bool, kind record.FailureKind, err error) {
+	if c.guards() {
+		return c.guarded()
+	}
+	return c.passOn()
+}
+
+// passOn passes the answer in c.resp on as it comes.
+func (c *call) passOn() (clean bool, kind record.FailureKind, err error) {
 	resp := c.resp
 	c.m.stats.inFlight.Add(1)
 	defer c.m.stats.inFlight.Add(-1)
@@ -51,6 +59,11 @@ func (c *call) relay() (clean bool, kind record.FailureKind, err error) {
 	rerr, werr := p.run(resp.Body)
 	whole := errors.Is(rerr, io.EOF)
 	c.release(whole && !resp.Close && resp.ProtoAtLeast(1, 1))
+	return c.settle(whole, rerr, werr)
+}
+
+// settle tells the upstream's health how passing an answer on went, and names what went wrong.
+func (c *call) settle(whole bool, rerr, werr error) (clean bool, kind record.FailureKind, err error) {
 	switch {
 	case werr != nil:
 		c.m.health.neither(c.probe)
@@ -70,10 +83,10 @@ func (c *call) relay() (clean bool, kind record.FailureKind, err error) {
 		}
 		return false, record.Cut, rerr
 	}
-	if resp.StatusCode < http.StatusInternalServerError && resp.StatusCode != http.StatusTooManyRequests {
+	if status := c.resp.StatusCode; status < http.StatusInternalServerError && status != http.StatusTooManyRequests {
 		c.m.health.success(c.probe)
 	}
-	return true, kindOfStatus(resp.StatusCode), nil
+	return true, kindOfStatus(c.t.Status), nil
 }
 
 // lastEvent returns what the end of a whole stream holds; nil where that is not known.

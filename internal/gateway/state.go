@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/guard"
 )
 
 // What holds where a route says nothing.
@@ -38,6 +39,7 @@ type state struct {
 	// spend the owner's money.
 	guarded bool
 	require bool
+	guards  map[string]*guard.Guard
 	maxBody int64
 }
 
@@ -61,6 +63,7 @@ type route struct {
 	answer  rules
 	stats   *routeStats
 	slot    *slot
+	guard   *guard.Guard // nil for none
 	// variants are the route's other behaviours, by name; they share its name, counters and slot.
 	variants map[string]*route
 }
@@ -85,7 +88,11 @@ type upstream struct {
 // compile builds everything that can fail. Upstreams, their health and their counters live on from the old state
 // where their configuration is the same.
 func (g *Gateway) compile(cfg *config.Server, old *state) (*state, error) {
-	s := &state{upstreams: map[string]*upstream{}, require: cfg.Access.Require, guarded: !cfg.Access.Require && ownAddress(cfg.Listen.Gateway)}
+	guards, err := compileGuards(cfg.Guards)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{guards: guards, upstreams: map[string]*upstream{}, require: cfg.Access.Require, guarded: !cfg.Access.Require && ownAddress(cfg.Listen.Gateway)}
 	var errs config.Errors
 	names := map[string]bool{}
 	for i := range cfg.Routes {
@@ -142,7 +149,7 @@ func (g *Gateway) route(s *state, rc *config.Route, variant string, old *state) 
 		name: rc.Name, prefix: strings.TrimSuffix(rc.Path, "/"), keys: rc.Keys, passKey: rc.PassKey, retries: max(0, rc.Retries),
 		timeout: orDuration(rc.Timeout, defaultTimeout), first: orDuration(rc.FirstByte, defaultFirstByte), idle: orDuration(rc.Idle, defaultIdle),
 		maxBody: rc.MaxBody, request: compileRules(rc.RequestRules), answer: compileRules(rc.AnswerRules),
-		stats: g.stats.route(rc.Name), slot: g.slotOf(rc.Name),
+		stats: g.stats.route(rc.Name), slot: g.slotOf(rc.Name), guard: s.guards[rc.Guard],
 	}
 	if r.maxBody <= 0 {
 		r.maxBody = defaultMaxBody

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/telltale-llm/telltale/internal/guard"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
@@ -70,6 +71,7 @@ type Tapped struct {
 	ErrorKind record.FailureKind
 	Error     string // of the gateway's own finding; holds no key
 	Attempts  int
+	Guard     *guard.Report // what the route's guard did; nil where none read the answer
 
 	memory *atomic.Int64
 	held   int64

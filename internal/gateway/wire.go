@@ -72,7 +72,7 @@ func (c *call) appendHead(b []byte, m *member, body []byte) []byte {
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(append(b, m.host...), "\r\n"...)
 	listed := named(r.Header["Connection"])
-	identity := c.holding()
+	identity := c.holding() || c.guards()
 	for k, vv := range r.Header {
 		switch {
 		case hop(k), k == "Content-Length", k == "Expect", k == "Host":

@@ -2,9 +2,11 @@ package otlp
 
 import (
 	"encoding/json"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/ptrace"
@@ -75,6 +77,27 @@ func exportSpans(t *testing.T, spans ...testSpan) []record.Exchange {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	return k.xs
+}
+
+// A store takes no time of another age: such a span is of the time it came, and its latency is not known.
+func TestImpossibleTimes(t *testing.T) {
+	for _, at := range []pcommon.Timestamp{0, 1, 9_999_999_999_999_999_999, math.MaxUint64} {
+		td := build(t, testSpan{id: 1, name: "chat m", attrs: map[string]any{"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}})
+		s := td.ResourceSpans().At(0).ScopeSpans().At(0).Spans().At(0)
+		s.SetStartTimestamp(at)
+		s.SetEndTimestamp(at)
+		r, k := receiver(t, Options{})
+		b, err := ptraceotlp.NewExportRequestFromTraces(td).MarshalProto()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := post(r, "/v1/traces", protobufType, b); w.Code != 200 || len(k.xs) != 1 {
+			t.Fatalf("%d: %d %s, %d exchanges", at, w.Code, w.Body, len(k.xs))
+		}
+		if x := &k.xs[0]; time.Since(x.Time).Abs() > time.Hour || x.Latency != nil {
+			t.Errorf("%d: %v, latency %v", at, x.Time, x.Latency)
+		}
+	}
 }
 
 // one sends a span and compares the exchange, as JSON, with what is wanted.

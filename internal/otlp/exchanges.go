@@ -77,7 +77,9 @@ func refuseMistakes(w http.ResponseWriter, errs config.Errors) {
 			Mistakes []mistake `json:"mistakes"`
 		} `json:"error"`
 	}
-	out.Error.Message = clip(errs[0].Error(), 500)
+	first := *errs[0]
+	first.File = "body"
+	out.Error.Message = clip(first.Error(), 500)
 	for _, e := range errs {
 		out.Error.Mistakes = append(out.Error.Mistakes, mistake{e.Line, e.Key, clip(e.Value, 120), e.Problem, e.Want})
 	}
@@ -276,8 +278,11 @@ func (in *reader) check(x *record.Exchange) {
 	if x.ID == "" || len(x.ID) > 128 || strings.ContainsFunc(x.ID, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		in.add("id", x.ID, "not an id", "1 to 128 visible ASCII characters")
 	}
-	if x.Time.IsZero() || x.Time.Year() < 2000 || x.Time.Year() > 2200 {
-		in.add("time", x.Time.Format(time.RFC3339), "not a time of an exchange", "RFC 3339, such as 2026-01-31T12:00:00Z")
+	switch {
+	case x.Time.IsZero():
+		in.add("time", "", "missing", "RFC 3339, such as 2026-01-31T12:00:00Z")
+	case !possible(x.Time):
+		in.add("time", x.Time.Format(time.RFC3339), "no exchange can be of this year", "a time between 2000 and 2200")
 	}
 	in.among("api", x.API, apis)
 	in.among("source", x.Source, sources)

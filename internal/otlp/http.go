@@ -2,7 +2,6 @@ package otlp
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,8 +11,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
 	"go.opentelemetry.io/collector/pdata/plog/plogotlp"
 	"go.opentelemetry.io/collector/pdata/ptrace/ptraceotlp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -154,7 +155,7 @@ var errTooLarge = errors.New("too large")
 // readTime is how long a client may take to send its request.
 const readTime = time.Minute
 
-// body reads a request's body, decoded. The caller calls leave when it is done with it.
+// body reads a request's body, decoded. The caller calls leave when it is done with it, for it is used again.
 func (r *Receiver) body(w http.ResponseWriter, req *http.Request, isJSON bool) (data []byte, leave func(), ok bool) {
 	if req.ContentLength > r.o.MaxBytes {
 		r.tooLarge(w, isJSON)
@@ -178,14 +179,22 @@ func (r *Receiver) body(w http.ResponseWriter, req *http.Request, isJSON bool) (
 		r.failed(w, isJSON, err)
 		return nil, nil, false
 	}
-	leave = func() { r.leave(claim) }
+	buf := buffers.Get().(*bytes.Buffer)
+	leave = func() {
+		if buf.Cap() <= mostBuffered {
+			buf.Reset()
+			buffers.Put(buf)
+		}
+		r.leave(claim)
+	}
 	// Not every writer can; the server's own limits hold there.
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(readTime))
-	data, err := readBody(http.MaxBytesReader(w, req.Body, r.o.MaxBytes), encoding == "gzip", r.o.MaxBytes)
+	buf.Grow(int(min(claim, mostBuffered/2)))
+	err := readBody(buf, http.MaxBytesReader(w, req.Body, r.o.MaxBytes), encoding == "gzip", r.o.MaxBytes)
 	_ = control.SetReadDeadline(time.Time{})
 	if err == nil {
-		return data, leave, true
+		return buf.Bytes(), leave, true
 	}
 	leave()
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, errTooLarge) {
@@ -202,20 +211,29 @@ func (r *Receiver) tooLarge(w http.ResponseWriter, isJSON bool) {
 	refuse(w, isJSON, http.StatusRequestEntityTooLarge, codes.ResourceExhausted, "want at most "+strconv.FormatInt(r.o.MaxBytes, 10)+" bytes, also after decompression", 0)
 }
 
-func readBody(in io.Reader, zipped bool, limit int64) ([]byte, error) {
-	var buf bytes.Buffer
+// Buffers and decoders of bodies are used again, for a body is as large as all that is made of it. What is larger than
+// mostBuffered is not kept.
+var (
+	buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	zippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+)
+
+const mostBuffered = 4 << 20
+
+func readBody(to *bytes.Buffer, in io.Reader, zipped bool, limit int64) error {
 	if zipped {
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, err
+		z := zippers.Get().(*gzip.Reader)
+		defer zippers.Put(z)
+		if err := z.Reset(in); err != nil {
+			return err
 		}
 		in = z
 	}
-	n, err := buf.ReadFrom(io.LimitReader(in, limit+1))
+	n, err := to.ReadFrom(io.LimitReader(in, limit+1))
 	if n > limit {
-		return nil, errTooLarge
+		return errTooLarge
 	}
-	return buf.Bytes(), err
+	return err
 }
 
 // failed answers an error: the client's own mistakes with 400, everything else such that it comes again.

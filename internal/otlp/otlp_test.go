@@ -434,6 +434,8 @@ func TestExchanges(t *testing.T) {
 	f(`{"time":"2026-01-01T00:00:00Z","status":42,"propensity":0,"latency":-1,"error_kind":"oops","api":"x"}`,
 		mistake{Line: 1, Key: "id", Problem: "not an id"}, mistake{Line: 1, Key: "api", Value: "x", Problem: "not known", Want: "openai.chat"}, mistake{Line: 1, Key: "error_kind", Value: "oops", Problem: "not a reason", Want: "timeout"},
 		mistake{Line: 1, Key: "status", Value: "42", Problem: "not an HTTP status"}, mistake{Line: 1, Key: "propensity", Value: "0", Problem: "not a probability"}, mistake{Line: 1, Key: "latency", Value: "-1", Problem: "not possible"})
+	f(`{"id":"b"}`, mistake{Line: 1, Key: "time", Problem: "missing", Want: "RFC 3339"})
+	f(`{"id":"b","time":"2999-01-01T00:00:00Z"}`, mistake{Line: 1, Key: "time", Value: "2999-01-01T00:00:00Z", Problem: "this year", Want: "between 2000 and 2200"})
 	f("["+good+"] x", mistake{Line: 1, Problem: "something follows"})
 	f(`[`+good, mistake{Line: 1, Problem: "invalid JSON"})
 	if len(k.xs) != 4 {

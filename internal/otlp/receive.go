@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"time"
 
@@ -205,7 +206,7 @@ func lateScore(key spanKey, l plog.LogRecord, e *event) record.Late {
 	if at == 0 {
 		at = l.ObservedTimestamp()
 	}
-	if at == 0 {
+	if at == 0 || at > math.MaxInt64 {
 		out.Time, out.Mark = time.Now().UTC().Truncate(time.Microsecond), "said "+record.HashBytes([]byte(jsonText(e.body)+jsonText(l.Attributes().AsRaw())))
 		return out
 	}

@@ -33,14 +33,17 @@ type source struct {
 	resource attrs
 }
 
+// possible says whether an exchange can have been at t. Clients without a clock send nothing, or nonsense, which no store takes.
+func possible(t time.Time) bool { return t.Year() >= 2000 && t.Year() <= 2200 }
+
 // callOf makes a call of a span that is one. a are the span's attributes.
 func (r *Receiver) callOf(s ptrace.Span, a attrs, op operation, from source) *call {
 	c := &call{key: spanKey{s.TraceID(), s.SpanID()}, parent: spanKey{s.TraceID(), s.ParentSpanID()}}
 	x := &c.x
 	x.ID, x.Source = idOf(c.key), from.name
 	at := time.Now()
-	if s.StartTimestamp() > 0 {
-		at = s.StartTimestamp().AsTime()
+	if start := s.StartTimestamp().AsTime(); possible(start) {
+		at = start
 	}
 	x.Time = at.UTC().Truncate(time.Microsecond)
 	x.TraceID, x.SpanID = hex.EncodeToString(c.key.trace[:]), hex.EncodeToString(c.key.span[:])
@@ -48,7 +51,7 @@ func (r *Receiver) callOf(s ptrace.Span, a attrs, op operation, from source) *ca
 		p := s.ParentSpanID()
 		x.ParentID = hex.EncodeToString(p[:])
 	}
-	if d := s.EndTimestamp().AsTime().Sub(s.StartTimestamp().AsTime()); s.StartTimestamp() > 0 && d >= 0 && d < 24*time.Hour {
+	if d := s.EndTimestamp().AsTime().Sub(s.StartTimestamp().AsTime()); possible(s.StartTimestamp().AsTime()) && d >= 0 && d < 24*time.Hour {
 		v := d.Seconds()
 		x.Latency = &v
 	}
@@ -313,7 +316,14 @@ func people(x *record.Exchange, a, resource attrs) {
 		}
 		x.Tags[clip(name, maxName)] = clip(value, 2*maxName)
 	}
-	for _, name := range slices.Sorted(maps.Keys(a)) {
+	var names []string
+	for name := range a {
+		if slices.ContainsFunc(tagPrefixes[:], func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		for _, prefix := range tagPrefixes {
 			key, ok := strings.CutPrefix(name, prefix)
 			if !ok || slices.Contains(userKey, name) || slices.Contains(sessionKey, name) {

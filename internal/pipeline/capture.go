@@ -38,7 +38,7 @@ type Tap struct {
 	Route string
 	Bytes int // memory that it holds
 	// Read makes the record. Snapshot, which may be nil, makes the snapshot of the redacted record before content is
-	// left out. Release gives the tapped bytes back; it is called exactly once.
+	// left out; one without an id leaves the record's own. Release gives the tapped bytes back; it is called exactly once.
 	Read     func() (*record.Exchange, error)
 	Snapshot func(*record.Exchange) record.Snapshot
 	Release  func()
@@ -70,7 +70,8 @@ type CaptureOptions struct {
 	Log   *slog.Logger
 	// Limit is how much of an exchange of a route is kept.
 	Limit func(route string) Limit
-	// MaxQueue and MaxQueueBytes bound what waits: 4,096 exchanges and 64 MiB. Workers is how many are turned into
+	// MaxQueue and MaxQueueBytes bound what waits: 4,096 exchanges and 96 MiB, which is more than the gateway's tap holds: it
+	// leaves content out before an exchange would have to be. Workers is how many are turned into
 	// records at a time: half of the processors, at least one; the others are the traffic's.
 	MaxQueue      int
 	MaxQueueBytes int64
@@ -85,7 +86,7 @@ func (o *CaptureOptions) validate() error {
 		o.MaxQueue = 4096
 	}
 	if o.MaxQueueBytes <= 0 {
-		o.MaxQueueBytes = 64 << 20
+		o.MaxQueueBytes = 96 << 20
 	}
 	if o.Workers <= 0 {
 		o.Workers = max(1, runtime.GOMAXPROCS(0)/2)
@@ -249,7 +250,9 @@ func (c *Capture) Prepare(ctx context.Context, x *record.Exchange, snapshot func
 	var out []Prepared
 	if snapshot != nil {
 		s := snapshot(x)
-		x.Snapshot = s.ID
+		if s.ID != "" {
+			x.Snapshot = s.ID
+		}
 		if s.ID != "" && c.snapshots.add(s.ID) {
 			b, err := c.o.Codec.Snapshot(&s)
 			if err == nil && len(b) <= maxRecord {
@@ -257,11 +260,13 @@ func (c *Capture) Prepare(ctx context.Context, x *record.Exchange, snapshot func
 			}
 		}
 	}
-	x.Inclusion = 1
+	if !(x.Inclusion > 0) { // else it was sampled before, elsewhere
+		x.Inclusion = 1
+	}
 	if c.o.Sampler != nil && x.Content != nil {
 		if s := c.o.Sampler(x.Route); s != nil {
 			keep, p := s.Keep(x)
-			x.Inclusion = p
+			x.Inclusion *= p
 			if !keep {
 				x.Content, x.TopK = nil, nil
 			}

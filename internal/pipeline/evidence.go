@@ -2,6 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -25,6 +28,8 @@ type EvidenceOptions struct {
 	// their exchanges looked up, with Find.
 	Outcomes func() bool
 	Find     func(ctx context.Context, id string) (record.Exchange, error)
+	// Unit says what a rollout assigns as one: request, session or user; nil, and "" of one that is not known, are a request.
+	Unit func(rollout string) string
 }
 
 // EvidenceBatch is a record of the evidence stream. A batch of the worker's that is processed again after a crash gives records
@@ -90,12 +95,34 @@ func (w *Worker) findings(ctx context.Context, j *job) ([]record.Evidence, error
 		if e, ok := record.NewEvidence(x); ok && (l.Score.Value != nil || l.Score.Pass != nil) {
 			out = append(out, record.Evidence{
 				ID: e.ID, Kind: record.EvidenceOutcome, Time: e.Time, Route: e.Route, Rollout: e.Rollout, Stage: e.Stage, Variant: e.Variant,
-				Propensity: e.Propensity, Unit: e.Unit, Paired: e.Paired,
+				Propensity: e.Propensity, Unit: w.lateUnit(x), Paired: e.Paired,
 				Scores: []record.EvidenceScore{{Name: l.Score.Name, Value: l.Score.Value, Pass: l.Score.Pass}},
 			})
 		}
 	}
 	return out, nil
+}
+
+// lateUnit is the unit of an exchange for what is learnt of it later. The hash that the gateway assigned it by is not kept, so it is
+// made of the session or user as they are stored, always, also where the hash is still here: all outcomes of one user are then of one
+// unit. It is empty, and the outcome no evidence, where the server does not keep who it was.
+func (w *Worker) lateUnit(x *record.Exchange) string {
+	kind, who := "", ""
+	if w.o.Evidence.Unit != nil {
+		kind = w.o.Evidence.Unit(x.Assigned.Rollout)
+	}
+	switch kind {
+	case "session":
+		who = x.Session
+	case "user":
+		who = x.User
+	}
+	if who == "" {
+		return ""
+	}
+	h := hmac.New(sha256.New, w.o.Secret)
+	h.Write([]byte("unit\x00" + x.Assigned.Rollout + "\x00" + kind + "\x00" + who))
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // publish puts a job's evidence on the bus, before anything that needs the store: who decides must not wait for that.

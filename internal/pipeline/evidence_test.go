@@ -107,7 +107,7 @@ func TestEvidence(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 	}
-	if e := got["outcomex1"]; e.Variant != "canary" || len(e.Scores) != 1 || *e.Scores[0].Value != value || e.Unit != "00ff" {
+	if e := got["outcomex1"]; e.Variant != "canary" || len(e.Scores) != 1 || *e.Scores[0].Value != value || e.Unit != "" {
 		t.Errorf("%+v", e)
 	}
 	if e := got["outcomebefore"]; e.Propensity != .01 {
@@ -129,5 +129,74 @@ func TestEvidence(t *testing.T) {
 	}
 	if _, err := codec.DecodeEvidence([]byte{0xff}); err == nil {
 		t.Error("garbage was read")
+	}
+}
+
+// TestLateUnit wants all that is learnt later of one user's exchanges to be of one unit, whether the exchange comes in the same batch
+// or from the store, and nothing of a user who is not kept.
+func TestLateUnit(t *testing.T) {
+	codec := NewCodec()
+	value := 1.
+	of := func(id, user, session string) record.Exchange {
+		x := assigned(id, "canary", .05)
+		x.User, x.Session = user, session
+		return x
+	}
+	kept := map[string]record.Exchange{"b": of("b", "anna", "s1"), "c": of("c", "bert", "s1"), "d": of("d", "", "")}
+	units := func(kind string) map[string]string {
+		t.Helper()
+		var records []bus.Record
+		add := func(data []byte, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			records = append(records, bus.Record{Data: data})
+		}
+		x := of("a", "anna", "s2")
+		add(codec.Exchange(&x))
+		for _, id := range []string{"a", "b", "c", "d"} {
+			add(codec.Late(&record.Late{Exchange: id, Mark: "m", Time: sampleStart, Score: record.OnlineScore{Name: "feedback", Value: &value}, Redaction: "1"}))
+		}
+		var h heard
+		w, err := NewWorker(WorkerOptions{Source: new(bus.Bus), Stream: "s", Store: newMemory(), Codec: codec, Log: slog.New(slog.DiscardHandler), Secret: []byte("secret"), Evidence: EvidenceOptions{
+			Sink: &h, Outcomes: func() bool { return true }, Find: func(_ context.Context, id string) (record.Exchange, error) { return kept[id], nil },
+			Unit: func(rollout string) string {
+				if rollout != "swap" {
+					t.Errorf("%q", rollout)
+				}
+				return kind
+			},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.handle(t.Context(), bus.Batch{ID: "b1", Records: records}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := codec.DecodeEvidence(h.items[0].Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]string{}
+		for _, e := range b.Evidence {
+			if e.Kind == record.EvidenceOutcome {
+				out[e.ID] = e.Unit
+			}
+		}
+		if len(out) != 4 {
+			t.Fatalf("%v", out)
+		}
+		return out
+	}
+	user, session := units("user"), units("session")
+	if len(user["a"]) != 16 || user["a"] != user["b"] || user["a"] == user["c"] || user["d"] != "" {
+		t.Errorf("%v", user)
+	}
+	if session["b"] != session["c"] || session["a"] == session["b"] || session["b"] == user["b"] || session["d"] != "" {
+		t.Errorf("%v", session)
+	}
+	if none := units("request"); none["a"] != "" || none["b"] != "" {
+		t.Errorf("%v", none)
 	}
 }

@@ -38,7 +38,7 @@ func (l BucketLedger) Spend(ctx context.Context, scorer, day string, dollars flo
 		if dollars == 0 {
 			return sum, nil
 		}
-		sum += dollars
+		sum = max(0, sum+dollars)
 		_, err = l.Bucket.CompareAndSet(ctx, key, []byte(day+" "+strconv.FormatFloat(sum, 'g', -1, 64)), e.Revision)
 		if err == nil {
 			return sum, nil

@@ -35,7 +35,7 @@ type Scoring struct {
 
 // Ledger remembers what scorers spent on a day, for all workers and across restarts.
 type Ledger interface {
-	// Spend adds to what was spent, and returns the sum; with 0 it only asks.
+	// Spend adds to what was spent, or takes from it, and returns the sum; with 0 it only asks.
 	Spend(ctx context.Context, scorer, day string, dollars float64) (float64, error)
 }
 
@@ -54,10 +54,13 @@ type scoring struct {
 	Scoring
 	scored, failed, skipped, late atomic.Int64
 
-	mu    sync.Mutex
-	day   string
-	spent float64 // of the day, as far as known here
-	owed  float64 // not in the ledger yet
+	mu        sync.Mutex
+	day       string
+	spent     float64 // of the day and by all, as far as known here, with what is granted
+	granted   float64 // taken from the ledger and not spent yet; below 0 what is owed to it
+	exhausted bool    // there is no more in this batch
+	asking    int     // requests under way
+	dearest   float64 // that one has cost
 }
 
 // chosen says whether an exchange is in the share: by a keyed hash, so that the same ones are when it is asked again.
@@ -79,41 +82,99 @@ func (s *scoring) wants(secret []byte, x *record.Exchange) bool {
 	return x.Content != nil && (len(s.Routes) == 0 || slices.Contains(s.Routes, x.Route)) && chosen(secret, s.Name, x.ID, s.Share)
 }
 
-// affordable says whether there is budget left.
-func (s *scoring) affordable(day string) bool {
+// Before a scorer that costs money is asked, part of its budget is taken from the ledger, so that what all workers spend together
+// stays within it, also when one is killed: what it had taken counts as spent. It is exceeded by no more than the requests
+// under way when it ends: one of each worker, and ScoreParallel while a worker does not know yet what a request costs.
+const (
+	grantsPerBudget = 20
+	noMoney         = 1e-9 // dollars that are the rounding of sums
+)
+
+// begin says whether there is budget for one more request; end must follow it.
+func (s *scoring) begin(ctx context.Context, l Ledger, day string) (bool, error) {
 	if !s.Costs {
-		return true
+		return true, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.day != day {
-		s.day, s.spent, s.owed = day, 0, 0
+	s.turn(day)
+	for s.granted-s.dearest*float64(s.asking) <= noMoney {
+		if s.exhausted {
+			return false, nil
+		}
+		if err := s.grant(ctx, l, day); err != nil {
+			s.exhausted = true
+			return false, err
+		}
 	}
-	return s.spent < s.Budget
+	s.asking++
+	return true, nil
 }
 
-// settle writes what was spent to the ledger and reads what others spent.
+// end counts what a request did cost.
+func (s *scoring) end(cost float64) {
+	if !s.Costs {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asking--
+	s.granted -= cost
+	s.dearest = max(s.dearest, cost)
+}
+
+// turn starts a new day.
+func (s *scoring) turn(day string) {
+	if s.day != day {
+		s.day, s.spent, s.granted, s.exhausted = day, 0, 0, false
+	}
+}
+
+// grant takes a part of the budget, or finds that nothing is left.
+func (s *scoring) grant(ctx context.Context, l Ledger, day string) error {
+	want := s.Budget / grantsPerBudget
+	if l == nil {
+		want = min(want, s.Budget-s.spent)
+		s.spent += max(0, want)
+	} else if want > 0 {
+		sum, err := l.Spend(ctx, s.Name, day, want)
+		if err != nil {
+			return err
+		}
+		if sum < want { // the ledger is in the next day already
+			want = 0
+		} else if over := min(want, sum-s.Budget); over > 0 {
+			want -= over
+			if sum, err = l.Spend(ctx, s.Name, day, -over); err != nil {
+				return err
+			}
+		}
+		s.spent = sum
+	}
+	if want <= noMoney {
+		s.exhausted = true
+	}
+	s.granted += max(0, want)
+	return nil
+}
+
+// settle gives back what was taken and not spent, and reads what all have spent.
 func (s *scoring) settle(ctx context.Context, l Ledger, day string) error {
-	if l == nil || !s.Costs {
+	if !s.Costs {
 		return nil
 	}
 	s.mu.Lock()
-	owed := 0.0
-	if s.day == day {
-		owed = s.owed
-	}
-	s.mu.Unlock()
-	sum, err := l.Spend(ctx, s.Name, day, owed)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.day != day {
-		s.day, s.owed = day, 0
+	s.turn(day)
+	sum := s.spent - s.granted
+	if l != nil {
+		var err error
+		if sum, err = l.Spend(ctx, s.Name, day, -s.granted); err != nil {
+			return err
+		}
 	}
-	s.owed = max(0, s.owed-owed)
-	s.spent = sum + s.owed
+	s.spent, s.granted = sum, 0
+	s.exhausted = sum >= s.Budget-noMoney
 	return nil
 }
 
@@ -145,13 +206,10 @@ func (s *scoring) one(ctx context.Context, x *record.Exchange) (out record.Onlin
 			s.failed.Add(1)
 		}
 	}()
-	score, cost := s.Scorer.Score(ctx, x)
-	if cost > 0 {
-		s.mu.Lock()
-		s.spent += cost
-		s.owed += cost
-		s.mu.Unlock()
-	}
+	cost := 0.
+	defer func() { s.end(cost) }()
+	var score record.OnlineScore
+	score, cost = s.Scorer.Score(ctx, x)
 	return score
 }
 
@@ -165,7 +223,7 @@ func (w *Worker) score(ctx context.Context, xs []record.Exchange) {
 	defer cancel()
 	for _, s := range w.scorers {
 		if err := s.settle(ctx, w.o.Ledger, day); err != nil {
-			w.o.Log.Warn("what scorers spent is not known; the last figure is used", "scorer", s.Name, "err", err)
+			w.o.Log.Warn("what a scorer spent is not known", "scorer", s.Name, "err", err)
 		}
 	}
 	var wg sync.WaitGroup
@@ -204,14 +262,21 @@ func (w *Worker) anyWants(x *record.Exchange) bool {
 
 func (w *Worker) scoreOne(ctx context.Context, day string, x *record.Exchange) {
 	for _, s := range w.scorers {
-		switch {
-		case !s.wants(w.o.Secret, x):
-		case !s.affordable(day):
-			s.skipped.Add(1)
-		case ctx.Err() != nil:
-			s.late.Add(1)
-		default:
-			x.Scores = append(x.Scores, s.one(ctx, x))
+		if !s.wants(w.o.Secret, x) {
+			continue
 		}
+		if ctx.Err() != nil {
+			s.late.Add(1)
+			continue
+		}
+		affordable, err := s.begin(ctx, w.o.Ledger, day)
+		if err != nil {
+			w.o.Log.Warn("no budget can be had for a scorer, it is left out", "scorer", s.Name, "err", err)
+		}
+		if !affordable {
+			s.skipped.Add(1)
+			continue
+		}
+		x.Scores = append(x.Scores, s.one(ctx, x))
 	}
 }

@@ -608,6 +608,10 @@ func (f *fileStore) PutSnapshots(context.Context, []record.Snapshot) error { ret
 
 func (f *fileStore) AddScores(context.Context, []record.Late) error { return nil }
 
+func (f *fileStore) LateScores(context.Context, []string, time.Duration) ([]store.Scored, error) {
+	return nil, nil
+}
+
 func (f *fileStore) PutRollups(_ context.Context, rs []record.Rollup) error {
 	l := fileLine{Rollups: map[string]float64{}}
 	for _, r := range rs {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -91,19 +92,22 @@ func (p *pass) texts(x *record.Exchange) {
 	f := p.field("")
 	for _, s := range []*string{&x.Model, &x.Served, &x.Endpoint, &x.FinishReason, &x.Provider} {
 		if strings.ContainsAny(*s, "@0123456789%") {
-			*s = p.text(f, *s, "")
+			*s = p.frequent(f, *s)
 		}
 	}
 	x.Error = p.value(p.field("error"), x.Error)
-	for key, v := range x.Params {
-		x.Params[key] = p.any(p.field("params"), key, keyWords("", key), v)
+	p.object(p.field("params"), "", x.Params)
+	for i, cut := range x.Cut {
+		if name, ok := strings.CutPrefix(cut, "params."); ok {
+			x.Cut[i] = "params." + p.key(p.field("params"), name)
+		}
 	}
 }
 
 // content redacts what was said. A body that is not JSON is left out: nothing could send it again.
 func (p *pass) content(x *record.Exchange) {
 	c := x.Content
-	c.System = p.value(p.field("system"), c.System)
+	c.System = p.frequent(p.field("system"), c.System)
 	input, system, output := p.field("input"), p.field("system"), p.field("output")
 	for i := range c.Input {
 		m := &c.Input[i]
@@ -160,9 +164,7 @@ func (p *pass) any(f field, key, about string, v any) any {
 	case int:
 		return p.plainNumber(f, strconv.Itoa(v), about, v)
 	case map[string]any:
-		for k, e := range v {
-			v[k] = p.any(f, k, keyWords(key, k), e)
-		}
+		p.object(f, key, v)
 		return v
 	case []any:
 		for i, e := range v {
@@ -184,6 +186,22 @@ func (p *pass) any(f field, key, about string, v any) any {
 		return nil
 	}
 	return plain
+}
+
+// object redacts the values of an object, whose key is given, and the keys that hold a value themselves. Of keys that
+// become one, the first stays.
+func (p *pass) object(f field, key string, m map[string]any) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		v := p.any(f, k, keyWords(key, k), m[k])
+		name := p.key(f, k)
+		if name != k {
+			delete(m, k)
+			if _, taken := m[name]; taken {
+				continue
+			}
+		}
+		m[name] = v
+	}
 }
 
 func (p *pass) plainNumber(f field, digits, about string, v any) any {

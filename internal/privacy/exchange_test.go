@@ -34,7 +34,8 @@ func full(value string) *record.Exchange {
 	return &record.Exchange{
 		ID: "1", Model: "m " + value, Served: value, Endpoint: "/v1/users/" + strings.ReplaceAll(value, " ", "%20"), Error: "no such user " + value, User: value, Session: "s " + value,
 		Tags: map[string]string{"a": value, "b " + value: "x"}, FinishReason: value,
-		Params: map[string]any{"stop": []any{value}, "user": value, "nested": map[string]any{"deep": []string{value}}, "n": 1.0},
+		Params: map[string]any{"stop": []any{value}, "user": value, "nested": map[string]any{"deep": []string{value}}, "n": 1.0, "logit_bias": map[string]any{value: 1.0}, value: "k", "x": []any{map[string]any{"a " + value: nil}}},
+		Cut:    []string{"input", "params." + value},
 		TopK:   tokens,
 		Scores: []record.OnlineScore{{Name: "x", Reason: "it says " + value, Error: value, Label: value}},
 		Content: &record.Content{

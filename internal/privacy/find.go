@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/scorer/leak"
@@ -12,11 +13,17 @@ type pass struct {
 	ctx   context.Context
 	rules *rules
 	found Found
-	clean []string // long texts in which nothing was found: a request holds its messages twice
+	known []searched // long texts that were looked through: a request holds its messages twice
 	// service is what the service for names said of the texts of this pass, and failed that it did not answer.
 	service map[string][]finding
 	calls   int
 	failed  error
+}
+
+// searched is what find found in a text.
+type searched struct {
+	text, about string
+	found       []finding
 }
 
 func (p *pass) field(name string) field { return p.rules.field(name) }
@@ -25,8 +32,9 @@ const (
 	// A text is redacted again until nothing is found, because what was hidden by a stronger finding may remain; each
 	// round takes letters away, and few texts need a third.
 	mostRounds = 16
-	// shortestMemo is the length from which a text is remembered as clean.
+	// shortestMemo is the length from which a text is remembered, and mostMemos how many are.
 	shortestMemo = 64
+	mostMemos    = 256
 	// mostViews is how often escapes are decoded within escapes.
 	mostViews = 3
 )
@@ -36,24 +44,14 @@ func (p *pass) text(f field, s, about string) string {
 	if s == "" || p.rules.untouched(f) {
 		return s
 	}
-	if len(s) >= shortestMemo {
-		for _, c := range p.clean {
-			if c == s {
-				return s
-			}
-		}
-	}
 	cur := s
 	for round := range mostRounds {
 		found := p.find(cur, about)
 		if round == 0 && p.rules.redactor.ner != nil {
-			found = p.rules.redactor.marks.spare(cur, settle(append(found, p.names(cur)...)))
+			found = p.rules.redactor.marks.spare(cur, settle(slices.Concat(found, p.names(cur))))
 		}
 		next, replaced := p.replace(f, cur, found, round == 0)
 		if !replaced {
-			if round == 0 && len(found) == 0 && len(s) >= shortestMemo && len(p.clean) < 64 {
-				p.clean = append(p.clean, s)
-			}
 			return next
 		}
 		cur = next
@@ -101,8 +99,26 @@ func (p *pass) stands(m mode, kind, value string) string {
 	return maskOf(kind)
 }
 
-// find returns the findings in a text, settled and in order, but for the service's.
+// find returns the findings in a text, settled and in order, but for the service's. They are not to be changed.
 func (p *pass) find(text, about string) []finding {
+	if len(text) < shortestMemo {
+		return p.look(text, about)
+	}
+	for i := range p.known {
+		// What is said of a long text from outside is not looked at.
+		if k := &p.known[i]; k.text == text && (k.about == about || len(text) > longestAbout) {
+			return k.found
+		}
+	}
+	found := p.look(text, about)
+	if len(p.known) < mostMemos {
+		p.known = append(p.known, searched{text, about, found})
+	}
+	return found
+}
+
+// look searches a text.
+func (p *pass) look(text, about string) []finding {
 	var found []finding
 	// Escapes may be nested, as in JSON within a URL. Each view is searched; most texts are their only one.
 	view, at := fold(text)

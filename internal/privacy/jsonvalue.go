@@ -144,12 +144,16 @@ func (w *rewriter) text() string {
 
 // key redacts a key that holds a value itself, such as an address by which something is looked up.
 func (w *rewriter) key(start int, name string) {
-	if len(name) < 6 || !strings.ContainsAny(name, "@0123456789%") {
-		return
-	}
-	if out := w.p.text(w.f, name, ""); out != name {
+	if out := w.p.key(w.f, name); out != name {
 		w.put(start, w.i, quote(out))
 	}
+}
+
+func (p *pass) key(f field, name string) string {
+	if len(name) < 6 || !strings.ContainsAny(name, "@0123456789%") {
+		return name
+	}
+	return p.text(f, name, "")
 }
 
 // leaf redacts a string of JSON.

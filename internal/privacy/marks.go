@@ -28,6 +28,32 @@ func newMarks(kinds []string, keys []secretKey) *marks {
 	return m
 }
 
+// Marks counts what in a text stands for values that were masked, or are pseudonyms under a key of this redactor's.
+func (r *Redactor) Marks(text string) int { return len(r.marks.in(text)) }
+
+// Removes says whether any of the rules takes values out without a mark.
+func (r *Redactor) Removes() bool {
+	all := []*rules{r.base}
+	for _, of := range r.routes {
+		all = append(all, of)
+	}
+	for _, rs := range all {
+		for _, l := range rs.modes {
+			if l.all == remove {
+				return true
+			}
+			for _, modes := range []map[string]mode{l.fields, l.kinds} {
+				for _, m := range modes {
+					if m == remove {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
 // word is a kind as it begins a pseudonym.
 func word(kind string) string { return strings.ReplaceAll(kind, "-", "_") }
 

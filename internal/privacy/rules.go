@@ -32,6 +32,7 @@ type rules struct {
 	words    *dictionary
 	modes    []layer // the first that says something counts
 	fields   map[string]field
+	clean    *clean
 }
 
 // layer is what one section says about modes: the route's before the server's.
@@ -99,6 +100,7 @@ func (rs rules) with(cfg config.Privacy, base *rules, kinds []string, errs *conf
 			break
 		}
 	}
+	rs.clean = new(clean)
 	fields := map[string]field{}
 	for _, name := range append([]string{"", "params", "tags"}, config.PrivacyFields...) {
 		fields[name] = rs.field(name)

@@ -58,10 +58,10 @@ type EvidenceScore struct {
 	Pass  *bool    `json:"pass,omitempty"`
 }
 
-// NewEvidence returns what x is evidence of; ok is false when no plan assigned it.
+// NewEvidence returns what x is evidence of; ok is false when no plan assigned it, or one elsewhere.
 func NewEvidence(x *Exchange) (e Evidence, ok bool) {
 	a := x.Assigned
-	if a == nil || a.Rollout == "" {
+	if a == nil || a.Rollout == "" || a.Elsewhere {
 		return Evidence{}, false
 	}
 	e = Evidence{

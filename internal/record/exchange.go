@@ -22,6 +22,23 @@ type Assignment struct {
 	Unit string `json:"unit,omitempty"`
 	// Pairs is the exchange of which this one, a shadow's, is a copy.
 	Pairs string `json:"pairs,omitempty"`
+	// Elsewhere says that the exchange did not come over this gateway, so that it is no evidence here. It is not stored, and
+	// nobody can say it but the server.
+	Elsewhere bool `json:"-" cbor:"elsewhere,omitempty"`
+}
+
+// Guarded is what a guard did to an answer. It holds nothing of the text.
+type Guarded struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	ID      string `json:"id"`
+	Outcome string `json:"outcome"` // passed, changed, blocked, again or failed
+	// Hits counts what was found, by filter or, where it is personal data or a secret, filter/kind.
+	Hits     map[string]int `json:"hits,omitempty"`
+	Failure  string         `json:"failure,omitempty"`
+	Repaired bool           `json:"repaired,omitempty"`
+	Asked    string         `json:"asked,omitempty"` // why the model was asked again
+	Model    string         `json:"model,omitempty"` // the fallback that was asked
 }
 
 // VariantShadow is the variant of copies whose answers nobody gets.
@@ -103,6 +120,9 @@ type Exchange struct {
 	Redaction string `json:"redaction,omitempty"`
 	// Found counts what redaction found, by kind.
 	Found map[string]int `json:"found,omitempty"`
+
+	// Guard says what the route's guard did; nil where none read the answer.
+	Guard *Guarded `json:"guard,omitempty"`
 
 	Embedding []float32     `json:"embedding,omitempty"`
 	Scores    []OnlineScore `json:"scores,omitempty"`

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/verdict"
@@ -221,6 +222,11 @@ func (s *Snapshot) Identify() {
 	c := *s
 	c.ID = ""
 	s.ID = HashJSON(c)
+}
+
+// IsSnapshotID says whether s is like what Identify makes.
+func IsSnapshotID(s string) bool {
+	return len(s) == 16 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // HashJSON returns 16 hex digits of the SHA-256 of v's JSON encoding, in which map keys are

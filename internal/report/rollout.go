@@ -191,6 +191,9 @@ func RolloutHistory(w io.Writer, ts []rollout.Transition, opts TerminalOptions) 
 		}
 		t.line(fmt.Sprintf("%s  %-30s by %s%s", h.At.UTC().Format(time.DateTime), to, logLine(h.By, 60), basis))
 		t.wrap("    ", logLine(why, 1000))
+		if h.Note != "" {
+			t.wrap("    ", logLine(h.Note, 1000))
+		}
 	}
 	return t.flush(w)
 }

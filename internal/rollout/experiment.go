@@ -76,7 +76,7 @@ func NewExperiment(doc *config.Rollout, ids []string, start Start, now time.Time
 			x.Frozen.Threshold, x.Frozen.Ready = q, true
 		}
 	}
-	x.note(Transition{To: Pending, By: start.By, Why: start.Why})
+	x.note(Transition{To: Pending, By: start.By, Why: start.Why, Note: start.Note})
 	return x, nil
 }
 

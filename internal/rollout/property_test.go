@@ -278,7 +278,7 @@ func consistent(events, n int, p float64) bool {
 
 // The chance of a false rollback is at most alpha: in quiet traffic, in an outage, on a ramp with a drifting base, and on one that
 // follows the evidence; for rare and common events and for scores. Here alpha is large, so that few runs tell.
-func TestFalseRollbacksAreRare(t *testing.T) { rollbacksAreRare(t, 50) }
+func TestFalseRollbacksAreRare(t *testing.T) { rollbacksAreRare(t, 30) }
 
 func TestLongFalseRollbacksAreRare(t *testing.T) { long(t); rollbacksAreRare(t, 2000) }
 
@@ -326,7 +326,7 @@ func rollbacksAreRare(t *testing.T, runs int) {
 
 // A unit counts once in a stage, and a unit that was seen in the stage before has the probability that is left: with users who
 // always fail, counting each request, or each stage as if it were new, rolls back what is no worse.
-func TestFalseRollbacksOfStickyUnits(t *testing.T) { stickyRollbacksAreRare(t, 50) }
+func TestFalseRollbacksOfStickyUnits(t *testing.T) { stickyRollbacksAreRare(t, 30) }
 
 func TestLongFalseRollbacksOfStickyUnits(t *testing.T) { long(t); stickyRollbacksAreRare(t, 2000) }
 
@@ -459,7 +459,7 @@ func TestReserveShortensALateDetection(t *testing.T) {
 
 // What a margin shows is true: a candidate that is worse by the margin is shown to be within it with a chance of at most
 // promotion_alpha.
-func TestFalsePromotionsAreRare(t *testing.T) { promotionsAreRare(t, 50) }
+func TestFalsePromotionsAreRare(t *testing.T) { promotionsAreRare(t, 30) }
 
 func TestLongFalsePromotionsAreRare(t *testing.T) { long(t); promotionsAreRare(t, 2000) }
 

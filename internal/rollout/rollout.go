@@ -74,6 +74,8 @@ type Start struct {
 	Frozen map[string]float64
 	By     string
 	Why    string
+	// Note goes into the first transition.
+	Note string
 }
 
 // State is a rollout under way. It is to be written as JSON after each batch of evidence, and stays within 500 KB of it;
@@ -146,7 +148,7 @@ func New(doc *config.Rollout, start Start, now time.Time) (*State, error) {
 		s.Signals = append(s.Signals, g)
 	}
 	s.attach()
-	s.note(Transition{From: "", To: Pending, By: start.By, Why: start.Why})
+	s.note(Transition{From: "", To: Pending, By: start.By, Why: start.Why, Note: start.Note})
 	return s, nil
 }
 

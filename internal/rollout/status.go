@@ -49,7 +49,7 @@ type SignalStatus struct {
 
 // round keeps six digits: a status is for reading, and is kept in the history.
 func round(x float64) *float64 {
-	if x == 0 || !stats.Finite(x) {
+	if math.Abs(x) < 1e-12 || !stats.Finite(x) {
 		return new(0.0)
 	}
 	scale := math.Pow(10, 6-math.Ceil(math.Log10(math.Abs(x))))

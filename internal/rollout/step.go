@@ -82,6 +82,8 @@ type Transition struct {
 	By    string `json:"by"`
 	Why   string `json:"why"`
 	Basis string `json:"basis,omitempty"`
+	// Note is what else was found at that moment, such as where the frozen quantiles come from.
+	Note string `json:"note,omitempty"`
 	// Signals are the states of all signals at that moment.
 	Signals []SignalStatus `json:"signals,omitempty"`
 }

@@ -133,7 +133,7 @@ func (a *Answer) time(v *variant, q *Query, key uint64) {
 	a.PerToken = v.Latency.PerToken.duration(draw(key, forPerToken, 0))
 	for i := range v.Script {
 		s := &v.Script[i]
-		if s.Regression != LatencyRamp || !s.active(q.Elapsed, q.Number) {
+		if s.Regression != LatencyRamp || !s.active(q.Elapsed, q.Number) || s.Rate > 0 && draw(key, forSlow, i) >= s.Rate {
 			continue
 		}
 		share := s.grown(q.Elapsed, q.Number)

@@ -100,7 +100,7 @@ type Regression string
 
 // The regressions.
 const (
-	LatencyRamp Regression = "latency_ramp" // latency times Factor plus Add, growing linearly over Over
+	LatencyRamp Regression = "latency_ramp" // latency times Factor plus Add, growing linearly over Over; of Rate of the answers, 0 for all
 	ErrorSpike  Regression = "error_spike"  // Rate of the requests fail as Fault says
 	Toxic       Regression = "toxic"        // Rate of the answers carry a mild insult
 	BrokenJSON  Regression = "broken_json"  // Rate of the JSON answers do not parse

@@ -290,6 +290,11 @@ func (d *decoder) step(r *config.Reader) Step {
 		s.Factor = d.number(r, "factor", 1, 1, 1000)
 		s.Add = r.Duration("add", 0)
 		s.Over = r.Duration("over", 0)
+		if r.Has("rate") {
+			if s.Rate = d.share(r, "rate", 1); s.Rate == 0 {
+				r.Fail("rate", "no answer gets slower", "a share above 0")
+			}
+		}
 		if s.Factor == 1 && s.Add == 0 {
 			r.Fail("factor", "the ramp adds nothing", "factor above 1, or add: such as 300ms")
 		}

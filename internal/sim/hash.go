@@ -27,6 +27,7 @@ const (
 	forEmbedding
 	forModeration
 	forID
+	forSlow
 )
 
 const (

@@ -74,6 +74,7 @@ type exported struct {
 	Embedding        []float32         `parquet:"embedding"`
 	Scores           *string           `parquet:"scores,optional"`
 	Cut              []string          `parquet:"cut"`
+	Assigned         *string           `parquet:"assigned,optional"`
 }
 
 const (
@@ -173,6 +174,7 @@ func export(x *record.Exchange) (exported, error) {
 	tree(&e.Logprobs, x.Logprobs != nil, x.Logprobs)
 	tree(&e.TopK, len(x.TopK) > 0, x.TopK)
 	tree(&e.Scores, len(x.Scores) > 0, x.Scores)
+	tree(&e.Assigned, x.Assigned != nil, x.Assigned)
 	if c := x.Content; c != nil {
 		e.System, e.Output, e.Refusal = &c.System, &c.Output, &c.Refusal
 		tree(&e.Input, len(c.Input) > 0, c.Input)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,8 +25,9 @@ func TestParquetThereAndBack(t *testing.T) {
 		FinishReason: "stop", Latency: &latency, TTFT: &latency, Cost: &cost, Usage: &record.Usage{Prompt: 1, Completion: 2, Total: 3, Cached: 1, Reasoning: 1},
 		Params: map[string]any{"temperature": .5}, Seed: &seed, User: "anna", Session: "s", Tags: map[string]string{"a": "b", "c": ""}, Client: "ci", Retries: 1, Attempts: 2,
 		InputHash: "h", InputBytes: 10, OutputBytes: 20, Inclusion: .5, Redaction: "1-x", Found: map[string]int{"email": 2}, Embedding: []float32{1, -2.5}, Cut: []string{"output"},
-		Scores:  []record.OnlineScore{{Name: "tox", Value: &latency, Pass: &pass, Reason: "why"}},
-		Content: &record.Content{System: "be brief", Input: []record.Message{{Role: "user", Content: "hello"}}, Output: "hi", Body: json.RawMessage(`{"a":1}`)},
+		Scores:   []record.OnlineScore{{Name: "tox", Value: &latency, Pass: &pass, Reason: "why"}},
+		Assigned: &record.Assignment{Rollout: "tone", Stage: 1, Pairs: "b"},
+		Content:  &record.Content{System: "be brief", Input: []record.Message{{Role: "user", Content: "hello"}}, Output: "hi", Body: json.RawMessage(`{"a":1}`)},
 	}
 	in := []record.Exchange{full}
 	for i := range 200 {
@@ -92,10 +94,50 @@ func TestParquetOfOthers(t *testing.T) {
 		}
 	}
 	bad := "{"
-	whole := write([]exported{{ID: "a"}, {ID: "b", Params: &bad}})
+	whole := write([]exported{{ID: "a", Time: 1}, {ID: "b", Time: 1, Params: &bad}})
 	err := read(whole)
-	if row, ok := errors.AsType[*RowError](err); !ok || row.Row != 2 || row.Column != "params" {
+	if row, ok := errors.AsType[*RowError](err); !ok || row.Row != 2 || row.Column != "params" || row.Value != "{" || row.Want == "" {
 		t.Errorf("%v, want row 2, column params", err)
+	}
+	column := func(rows any, want ColumnError) {
+		t.Helper()
+		got, ok := errors.AsType[*ColumnError](read(write(rows)))
+		if !ok || got.Column != want.Column || got.Problem != want.Problem || !strings.Contains(got.Want, want.Want) || !strings.Contains(got.Value, want.Value) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	type start struct {
+		ID   string `parquet:"id"`
+		Time int64  `parquet:"time,timestamp(microsecond)"`
+	}
+	column([]struct {
+		start
+		Mood string `parquet:"mood"`
+	}{{start{"a", 1}, "glad"}}, ColumnError{Column: "mood", Problem: "is not known", Value: "byte_array"})
+	column([]struct {
+		start
+		Status string `parquet:"status"`
+	}{{start{"a", 1}, "200"}}, ColumnError{Column: "status", Problem: "is of another type", Value: "byte_array", Want: "int32"})
+	column([]struct {
+		start
+		Tags []string `parquet:"tags"`
+	}{{start{"a", 1}, nil}}, ColumnError{Column: "tags", Problem: "is of another type", Value: "list of byte_array", Want: "group of list of group"})
+	column([]struct {
+		ID   string `parquet:"id"`
+		Time int64  `parquet:"time,timestamp(millisecond)"`
+	}{{"a", 1}}, ColumnError{Column: "time", Problem: "is of another type", Value: "millis", Want: "micros"})
+	column([]struct {
+		ID string `parquet:"id"`
+	}{{"a"}}, ColumnError{Column: "time", Problem: "is missing"})
+	if row, ok := errors.AsType[*RowError](read(write([]exported{{ID: "a"}}))); !ok || row.Column != "time" {
+		t.Errorf("no time: %v", row)
+	}
+	if err := read(write([]struct {
+		ID      *string  `parquet:"id,optional"`
+		Time    *int64   `parquet:"time,timestamp(microsecond),optional"`
+		Latency *float64 `parquet:"latency,optional"`
+	}{{ptr("a"), ptr(int64(1)), nil}})); err != nil {
+		t.Errorf("optional columns, as others write them: %v", err)
 	}
 	for n := range len(whole) { // cut anywhere it is refused, or read as far as it goes, and nothing panics
 		if err := read(whole[:n]); err == nil {
@@ -109,3 +151,5 @@ func TestParquetOfOthers(t *testing.T) {
 		t.Errorf("columns that are left out: %v", err)
 	}
 }
+
+func ptr[T any](v T) *T { return &v }

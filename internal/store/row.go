@@ -75,6 +75,7 @@ type detail struct {
 	Scores   []record.OnlineScore   `json:"scores,omitempty"` // without their reasons
 	Cut      []string               `json:"cut,omitempty"`
 	Assigned *record.Assignment     `json:"assigned,omitempty"` // without its unit
+	Guard    *record.Guarded        `json:"guard,omitempty"`
 }
 
 // KeyOf is the 64-bit hash (xxHash) of an id, as a signed number because every driver takes one.
@@ -158,7 +159,7 @@ func flatten(r *Row, x *record.Exchange) (*ContentRow, error) {
 		r.PromptTokens, r.CompletionTokens, r.TotalTokens = whole(u.Prompt), whole(u.Completion), whole(u.Total)
 		r.CachedTokens, r.ReasoningTokens = whole(u.Cached), whole(u.Reasoning)
 	}
-	d := detail{Gaps: x.Gaps, Seed: x.Seed, Logprobs: x.Logprobs, Found: x.Found, Cut: x.Cut}
+	d := detail{Gaps: x.Gaps, Seed: x.Seed, Logprobs: x.Logprobs, Found: x.Found, Cut: x.Cut, Guard: x.Guard}
 	if a := x.Assigned; a != nil {
 		d.Assigned = &record.Assignment{Rollout: a.Rollout, Stage: a.Stage, Pairs: a.Pairs}
 	}
@@ -185,7 +186,7 @@ func flatten(r *Row, x *record.Exchange) (*ContentRow, error) {
 			return nil, fmt.Errorf("params: %w", err)
 		}
 	}
-	if d.Gaps != nil || d.Seed != nil || d.Logprobs != nil || d.Assigned != nil || len(d.Found)+len(d.Scores)+len(d.Cut) > 0 {
+	if d.Gaps != nil || d.Seed != nil || d.Logprobs != nil || d.Assigned != nil || d.Guard != nil || len(d.Found)+len(d.Scores)+len(d.Cut) > 0 {
 		if r.Detail, err = encode(&d); err != nil {
 			return nil, err
 		}
@@ -219,7 +220,7 @@ func (r *Row) Exchange(c *ContentRow) (record.Exchange, error) {
 			return x, fmt.Errorf("exchange %s: detail: %w", r.ID, err)
 		}
 		x.Gaps, x.Seed, x.Logprobs, x.Found, x.Scores, x.Cut = d.Gaps, d.Seed, d.Logprobs, d.Found, d.Scores, d.Cut
-		x.Assigned = d.Assigned
+		x.Assigned, x.Guard = d.Assigned, d.Guard
 	}
 	if c != nil {
 		if err := c.fill(&x); err != nil {

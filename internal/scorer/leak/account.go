@@ -1,7 +1,5 @@
 package leak
 
-import "strings"
-
 // cardRange is a range of the first digits of a payment card's number, with the lengths it has.
 type cardRange struct {
 	low, high string // of equal length
@@ -79,7 +77,8 @@ func iban(text string, i int) (end int, right bool) {
 	if i+4 > len(text) || !isLetter(text[i]) || !isLetter(text[i+1]) || !isDigit(text[i+2]) && text[i+2] != ' ' && text[i+2] != '-' {
 		return 0, false
 	}
-	want := ibanLengths[strings.ToUpper(text[i:i+2])]
+	country := [2]byte{text[i] &^ 0x20, text[i+1] &^ 0x20} // in upper case
+	want := ibanLengths[string(country[:])]
 	if want == 0 {
 		return 0, false
 	}

@@ -149,8 +149,25 @@ type lettered struct {
 	valid   func(s string) bool
 	words   []string // one of which must be near; none is needed without
 	// begins says by the letters it begins with, the digits after them and the length of both whether a text may match:
-	// expressions are slow.
+	// expressions are slow. Where that tells little, goesOn is asked too.
 	begins func(letters, digits, run int) bool
+	goesOn func(s string) bool
+}
+
+// unspacedForm says whether s, without its spaces, begins with the form: 9 for a digit, a for a letter, else the sign itself.
+func unspacedForm(s, form string) bool {
+	n := 0
+	for i := 0; i < len(s) && n < len(form); i++ {
+		c := s[i]
+		if c == ' ' {
+			continue
+		}
+		if form[n] == '9' && !isDigit(c) || form[n] == 'a' && !isLetter(c) || form[n] != '9' && form[n] != 'a' && form[n] != c {
+			return false
+		}
+		n++
+	}
+	return n == len(form)
 }
 
 // The last letter of a DNI or NIE, by the number modulo 23.
@@ -161,8 +178,8 @@ var letteredIdentities = [...]lettered{
 	{name: "es-dni", pattern: regexp.MustCompile(`^(?:[0-9]{8}|[XYZxyz][0-9]{7})[- ]?[A-Za-z]`), valid: esDNI, begins: func(letters, digits, run int) bool { return letters == 0 && digits == 8 || letters == 1 && digits == 7 }},
 	{name: "it-cf", pattern: regexp.MustCompile(`^[A-Za-z]{6}[0-9LMNP-Vlmnp-v]{2}[ABCDEHLMPRSTabcdehlmprst][0-9LMNP-Vlmnp-v]{2}[A-Za-z][0-9LMNP-Vlmnp-v]{3}[A-Za-z]`), valid: itCF, begins: func(letters, digits, run int) bool { return letters >= 6 && run == 16 }},
 	{name: "fi-hetu", pattern: regexp.MustCompile(`^[0-9]{6}[-+ABCDEFUVWXY][0-9]{3}[0-9A-Z]`), valid: fiHETU, begins: func(letters, digits, run int) bool { return letters == 0 && digits == 6 }},
-	{name: "fr-nir", pattern: regexp.MustCompile(`^[1-478] ?[0-9]{2} ?[0-9]{2} ?2[ABab] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}`), valid: corsican, begins: func(letters, digits, run int) bool { return letters == 0 && (digits <= 3 || digits == 6) }},
-	{name: "uk-nino", pattern: regexp.MustCompile(`^[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z](?: ?[0-9]{2}){3} ?[A-Da-d]`), valid: ukNINO, begins: func(letters, digits, run int) bool { return letters == 2 }},
+	{name: "fr-nir", pattern: regexp.MustCompile(`^[1-478] ?[0-9]{2} ?[0-9]{2} ?2[ABab] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}`), valid: corsican, begins: func(letters, digits, run int) bool { return letters == 0 && (digits <= 3 || digits == 6) }, goesOn: func(s string) bool { return unspacedForm(s, "999992a") }},
+	{name: "uk-nino", pattern: regexp.MustCompile(`^[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z](?: ?[0-9]{2}){3} ?[A-Da-d]`), valid: ukNINO, begins: func(letters, digits, run int) bool { return letters == 2 }, goesOn: func(s string) bool { return unspacedForm(s, "aa999999a") }},
 }
 
 func esDNI(s string) bool {

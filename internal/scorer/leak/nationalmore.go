@@ -100,7 +100,9 @@ func rut(s string) bool {
 // letteredMore are further kinds with letters in them. Those with words need one of them near.
 var letteredMore = [...]lettered{
 	{name: "cn-ric", pattern: regexp.MustCompile(`^[1-9][0-9]{16}[Xx]`), valid: cnRIC, begins: func(letters, digits, run int) bool { return letters == 0 && digits == 17 }},
-	{name: "cl-rut", pattern: regexp.MustCompile(`^[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[Kk]`), valid: func(s string) bool { return rut(strings.NewReplacer(".", "", "-", "").Replace(s)) }, begins: func(letters, digits, run int) bool { return letters == 0 && digits <= 2 }},
+	{name: "cl-rut", pattern: regexp.MustCompile(`^[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[Kk]`), valid: func(s string) bool { return rut(strings.NewReplacer(".", "", "-", "").Replace(s)) }, begins: func(letters, digits, run int) bool { return letters == 0 && digits <= 2 }, goesOn: func(s string) bool {
+		return strings.IndexByte(s, '.') <= 2 && unspacedForm(s[strings.IndexByte(s, '.')+1:], "999.999-")
+	}},
 	{name: "sg-nric", pattern: regexp.MustCompile(`^[STFGMstfgm][0-9]{7}[A-Za-z]`), valid: sgNRIC, begins: func(letters, digits, run int) bool { return letters == 1 && digits == 7 }},
 	{name: "mx-curp", pattern: regexp.MustCompile(`^[A-Za-z]{4}[0-9]{6}[HMXhmx][A-Za-z]{5}[A-Za-z0-9][0-9]`), valid: mxCURP, begins: func(letters, digits, run int) bool { return letters == 4 && digits == 6 }},
 	{name: "in-pan", pattern: regexp.MustCompile(`^[A-Z]{3}[ABCFGHLJPT][A-Z][0-9]{4}[A-Z]`), valid: func(string) bool { return true }, begins: func(letters, digits, run int) bool { return letters == 5 && digits == 4 }},

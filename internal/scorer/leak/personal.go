@@ -119,6 +119,7 @@ func (p *Personal) Find(text string) []Span {
 	}
 	lookups := 100 + len(text)/100
 	digit := nextDigit(text, 0) // the first one at or after i
+	var spelling spelling
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		if digit < i {
@@ -137,6 +138,9 @@ func (p *Personal) Find(text string) []Span {
 			continue
 		case i > 0 && inWord(text[i-1]) && !(p.thorough && (i == digit || c == '+')):
 			continue
+		}
+		if p.thorough && p.email && (c|0x20 == 'a' || c|0x20 == 'd') {
+			spelling.see(text, i)
 		}
 		switch {
 		case c == '+' || c == '(':
@@ -164,9 +168,7 @@ func (p *Personal) Find(text string) []Span {
 			p.atWord(text, i, add)
 		}
 	}
-	if p.thorough && p.email {
-		writtenOut(text, add)
-	}
+	spelling.writtenOut(text, add)
 	return settle(found)
 }
 
@@ -347,7 +349,7 @@ func (p *Personal) atWord(text string, i int, add func(typ string, rank, start, 
 	letters, digits, run := lead(window)
 	for k := range p.lettered {
 		id := &p.lettered[k]
-		if !id.begins(letters, digits, run) {
+		if !id.begins(letters, digits, run) || id.goesOn != nil && !id.goesOn(window) {
 			continue
 		}
 		loc := id.pattern.FindStringIndex(window)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	ahocorasick "github.com/BobuSumisu/aho-corasick"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/zricethezav/gitleaks/v8/config"
 )
@@ -24,15 +23,18 @@ type rule struct {
 	group   int // of the pattern that is the secret; 0 for the first that matched
 	entropy float64
 	allow   []allowance
-	// common says that the rule's keywords are in most texts ("api" in capital, "ey" in they).
-	common bool
+	common  int // its place in commonRules, -1 when it is not there
 }
 
-// The rules with common keywords. All ask for a token with a digit in it, which is quickly told.
-var commonRules = []string{genericRule, "jwt", "vault-service-token"}
+// The rules whose keywords are in most texts ("api" in capital, "ey" in they, "s." at the end of a sentence). All ask for a
+// token with a digit in it, which is quickly told, and only the places around their keywords are looked at.
+var commonRules = [...]string{genericRule, "jwt", "vault-service-token"}
 
 // genericRule finds an assignment to something that is called a key or a password.
 const genericRule = "generic-api-key"
+
+// shortestUnbroken is the least that the other common rules match, which has no space in it.
+const shortestUnbroken = 26
 
 // allowance says which findings of a rule are none.
 type allowance struct {
@@ -68,7 +70,7 @@ type ruleAllowlist struct {
 type Secrets struct {
 	rules    []*rule
 	always   []int // rules without keywords
-	keywords *ahocorasick.Trie
+	keywords *keywords
 	of       [][]int // the rules that each keyword belongs to
 	allow    []allowance
 }
@@ -117,13 +119,13 @@ var builtinSecrets = sync.OnceValues(func() (*Secrets, error) {
 	}
 	s := &Secrets{allow: []allowance{newAllowance(file.Allowlist)}}
 	at := map[string]int{}
-	var keywords []string
+	var words []string
 	for _, r := range file.Rules {
 		if r.Path != "" || r.Regex == "" {
 			continue // it looks at the names of files
 		}
 		i := len(s.rules)
-		nr := &rule{id: r.ID, group: r.SecretGroup, entropy: r.Entropy, common: slices.Contains(commonRules, r.ID), pattern: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(r.Regex) })}
+		nr := &rule{id: r.ID, group: r.SecretGroup, entropy: r.Entropy, common: slices.Index(commonRules[:], r.ID), pattern: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(r.Regex) })}
 		for _, a := range r.Allowlists {
 			nr.allow = append(nr.allow, newAllowance(a))
 		}
@@ -135,9 +137,9 @@ var builtinSecrets = sync.OnceValues(func() (*Secrets, error) {
 			k = strings.ToLower(k)
 			n, ok := at[k]
 			if !ok {
-				n = len(keywords)
+				n = len(words)
 				at[k] = n
-				keywords = append(keywords, k)
+				words = append(words, k)
 				s.of = append(s.of, nil)
 			}
 			s.of[n] = append(s.of[n], i)
@@ -146,7 +148,7 @@ var builtinSecrets = sync.OnceValues(func() (*Secrets, error) {
 	if len(s.rules) == 0 {
 		return nil, fmt.Errorf("leak: gitleaks' configuration has no rules")
 	}
-	s.keywords = ahocorasick.NewTrieBuilder().AddStrings(keywords).Build()
+	s.keywords = newKeywords(words)
 	return s, nil
 })
 
@@ -172,39 +174,41 @@ func (s *Secrets) Find(text string) []Span {
 	}
 	w := workspaces.Get().(*workspace)
 	defer workspaces.Put(w)
-	w.cued = append(w.cued[:0], make([]bool, len(s.rules))...)
-	w.lower = lower(w.lower, text)
-	cued := w.cued
-	some := len(s.always) > 0
+	w.reset(len(s.rules))
 	for _, i := range s.always {
-		cued[i] = true
-	}
-	tokens := hasToken(text)
-	var places []int // where keywords of the generic rule end
-	s.keywords.Walk(w.lower, func(end, _, keyword int64) bool {
-		for _, i := range s.of[keyword] {
-			if r := s.rules[i]; r == nil || r.common && !tokens {
-				continue
-			} else if r.id == genericRule {
-				places = append(places, int(end)+1)
-			}
-			cued[i], some = true, true
+		if s.rules[i] != nil {
+			w.cue(i)
 		}
-		return true
+	}
+	s.keywords.find(text, func(keyword, end int) {
+		for _, i := range s.of[keyword] {
+			if r := s.rules[i]; r == nil {
+				continue
+			} else if r.common >= 0 {
+				w.places[r.common] = append(w.places[r.common], end)
+			}
+			w.cue(i)
+		}
 	})
-	if !some {
+	if len(w.list) == 0 {
 		return nil
 	}
+	slices.Sort(w.list)
 	var found []ranked
-	for i, r := range s.rules {
-		if !cued[i] || r == nil {
-			continue
-		}
-		rank := 0
+	tokens := sync.OnceValue(func() bool { return hasToken(text) })
+	for _, i := range w.list {
+		r, rank := s.rules[i], 0
 		windows := [][2]int{{0, len(text)}}
-		if r.id == genericRule {
-			rank = 1 // what a specific rule knows is named by it
-			windows = assignments(text, places)
+		if r.common >= 0 {
+			if r.id == genericRule {
+				rank = 1 // what a specific rule knows is named by it
+				windows = assignments(text, w.places[r.common])
+			} else {
+				windows = unbroken(text, w.places[r.common])
+			}
+			if len(windows) == 0 || !tokens() {
+				continue
+			}
 		}
 		for _, w := range windows {
 			for _, loc := range r.pattern().FindAllStringSubmatchIndex(text[w[0]:w[1]], -1) {
@@ -222,21 +226,31 @@ const shortestSecret = 8
 
 // workspace is what one search needs, kept for the next.
 type workspace struct {
-	cued  []bool
-	lower []byte
+	cued   []bool
+	list   []int // the rules that are cued
+	places [len(commonRules)][]int
 }
 
 var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 
-// lower puts text into b with ASCII letters in lower case, each byte in its place.
-func lower(b []byte, text string) []byte {
-	b = append(b[:0], text...)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
+func (w *workspace) reset(rules int) {
+	for _, i := range w.list {
+		w.cued[i] = false
 	}
-	return b
+	w.list = w.list[:0]
+	if len(w.cued) < rules {
+		w.cued = make([]bool, rules)
+	}
+	for i := range w.places {
+		w.places[i] = w.places[i][:0]
+	}
+}
+
+func (w *workspace) cue(rule int) {
+	if !w.cued[rule] {
+		w.cued[rule] = true
+		w.list = append(w.list, rule)
+	}
 }
 
 // shortestToken is the length of the shortest credential that a common rule finds.
@@ -292,6 +306,32 @@ func assignments(text string, places []int) [][2]int {
 	}
 	return out
 }
+
+// unbroken returns the parts of text without a space in which a keyword ends at one of places, which ascend, with the signs
+// before and after them, as far as they are long enough.
+func unbroken(text string, places []int) [][2]int {
+	var out [][2]int
+	done := 0
+	for _, p := range places {
+		if p <= done {
+			continue
+		}
+		from, to := p-1, p
+		for from > 0 && !isSpace(text[from-1]) {
+			from--
+		}
+		for to < len(text) && !isSpace(text[to]) {
+			to++
+		}
+		if done = to; to-from >= shortestUnbroken {
+			out = append(out, [2]int{max(0, from-1), min(len(text), to+1)})
+		}
+	}
+	return out
+}
+
+// isSpace says whether b is one by regular expressions.
+func isSpace(b byte) bool { return b == ' ' || b == '\n' || b == '\t' || b == '\r' || b == '\f' }
 
 // secret returns the bounds of the secret in a match, unless it is allowed or too regular.
 func (s *Secrets) secret(r *rule, text string, loc []int) (start, end int, ok bool) {

@@ -229,34 +229,40 @@ var (
 	spelled   = regexp.MustCompile(`(?i)\b[a-z0-9._%+-]+ at [a-z0-9-]+(?: dot [a-z0-9-]+)* dot [a-z]{2,10}\b`)
 )
 
-// writtenOut finds addresses such as jane (at) acme.org and jane at acme dot org.
-func writtenOut(text string, add func(typ string, rank, start, end int)) {
-	patterns := [2]*regexp.Regexp{}
-	if i := indexFold(text, "at", func(before, after byte) bool {
-		return (strings.IndexByte("([{<", before) >= 0 || before == ' ') && (strings.IndexByte(")]}>", after) >= 0 || after == ' ') && (before != ' ' || after != ' ')
-	}); i >= 0 {
-		patterns[0] = bracketed
-	}
-	if i := indexFold(text, "dot", func(before, after byte) bool { return before == ' ' && after == ' ' }); i >= 0 {
-		patterns[1] = spelled
-	}
-	for _, p := range patterns {
-		if p == nil {
-			continue
+// spelling says which forms of addresses that are written out a text may have.
+type spelling struct{ bracketed, spelled bool }
+
+// see looks at the word that begins at text[i].
+func (s *spelling) see(text string, i int) {
+	word := func(w string) (before, after byte, ok bool) {
+		if i == 0 || i+len(w) >= len(text) || !strings.EqualFold(text[i:i+len(w)], w) {
+			return 0, 0, false
 		}
-		for _, loc := range p.FindAllStringIndex(text, -1) {
-			add(Email, rankEmail, loc[0], loc[1])
+		return text[i-1], text[i+len(w)], true
+	}
+	switch text[i] | 0x20 {
+	case 'a':
+		if before, after, ok := word("at"); ok && (before != ' ' || after != ' ') && strings.IndexByte(" ([{<", before) >= 0 && strings.IndexByte(" )]}>", after) >= 0 {
+			s.bracketed = true
+		}
+	case 'd':
+		if before, after, ok := word("dot"); ok && before == ' ' && after == ' ' {
+			s.spelled = true
 		}
 	}
 }
 
-// indexFold returns the place of an ASCII word, in either case, between bytes that ok takes, or -1.
-func indexFold(text, word string, ok func(before, after byte) bool) int {
-	first := word[0]
-	for i := 1; i+len(word) < len(text); i++ {
-		if text[i]|0x20 == first && strings.EqualFold(text[i:i+len(word)], word) && ok(text[i-1], text[i+len(word)]) {
-			return i
+// writtenOut finds addresses such as jane (at) acme.org and jane at acme dot org.
+func (s spelling) writtenOut(text string, add func(typ string, rank, start, end int)) {
+	find := func(p *regexp.Regexp) {
+		for _, loc := range p.FindAllStringIndex(text, -1) {
+			add(Email, rankEmail, loc[0], loc[1])
 		}
 	}
-	return -1
+	if s.bracketed {
+		find(bracketed)
+	}
+	if s.spelled {
+		find(spelled)
+	}
 }

@@ -155,9 +155,10 @@ func measured(text string, end int) bool {
 // phoneGroups is the raw form of a telephone number: its groups of digits.
 type phoneGroups struct {
 	start  int
-	ends   []int // of each group, with a closing bracket
-	sizes  []int
-	parted []bool                // whether a space, not only a sign, parts the group from the one before
+	count  int
+	ends   [mostPhoneGroups]int // of each group, with a closing bracket
+	sizes  [mostPhoneGroups]int
+	parted [mostPhoneGroups]bool // whether a space, not only a sign, parts the group from the one before
 	signs  [mostPhoneGroups]byte // the sign before each group but the first
 	plus   bool
 	zeros  bool // begins with 00
@@ -178,7 +179,7 @@ func readGroups(text string, i int, g *phoneGroups) {
 		}
 	}
 	digits, first := 0, true
-	for len(g.ends) < mostPhoneGroups && digits <= mostPhoneDigits {
+	for g.count < mostPhoneGroups && digits <= mostPhoneDigits {
 		sign, space := byte(0), false
 		if !first {
 			k := j
@@ -228,8 +229,8 @@ func readGroups(text string, i int, g *phoneGroups) {
 		if sign == 0 {
 			sign = ' '
 		}
-		g.signs[len(g.ends)] = sign
-		g.ends, g.sizes, g.parted = append(g.ends, j), append(g.sizes, n), append(g.parted, space)
+		g.ends[g.count], g.sizes[g.count], g.parted[g.count], g.signs[g.count] = j, n, space, sign
+		g.count++
 	}
 }
 
@@ -240,13 +241,10 @@ func (p *Personal) possiblePhone(text string, i int, lookups *int) int {
 		return 0 // a part of what stands before it
 	}
 	var g phoneGroups
-	var ends, sizes [mostPhoneGroups + 1]int
-	var parted [mostPhoneGroups + 1]bool
-	g.ends, g.sizes, g.parted = ends[:0], sizes[:0], parted[:0]
 	readGroups(text, i, &g)
-	for n := len(g.ends); n > 0; n-- {
+	for n := g.count; n > 0; n-- {
 		// What follows by a sign alone belongs to the number.
-		if n < len(g.ends) && !g.parted[n] && g.signs[n] != '/' {
+		if n < g.count && !g.parted[n] && g.signs[n] != '/' {
 			continue
 		}
 		digits := 0
@@ -349,11 +347,12 @@ func international(text, raw string, n, digits int, g *phoneGroups, lookups *int
 	if err != nil {
 		return false
 	}
-	if phonenumbers.IsValidNumber(num) {
-		return digits >= 9 || g.plus
-	}
 	says, _ := called(text, g.start, g.ends[n-1])
-	return phonenumbers.IsPossibleNumber(num) && digits >= 8 && says >= 0 && (says > 0 || g.plus && (n > 1 || digits >= 10) || n > 2) && !(g.zeros && uniform(raw))
+	may := digits >= 8 && says >= 0 && (says > 0 || g.plus && (n > 1 || digits >= 10) || n > 2) && !(g.zeros && uniform(raw)) && phonenumbers.IsPossibleNumber(num)
+	if digits >= 9 || g.plus {
+		return may || phonenumbers.IsValidNumber(num) // which is slow to tell
+	}
+	return may && !phonenumbers.IsValidNumber(num)
 }
 
 // american says whether the groups are those of North America: 212-736-5000, (212) 736-5000, 1 212 736 5000.
@@ -413,7 +412,7 @@ func (g *phoneGroups) plausible(raw string, n int) bool {
 		return false // 1 234 567
 	}
 	// Digit by digit, but not the first of a longer list, and not counting up.
-	return singles <= 1 || singles == n && n == len(g.ends) && !specimen(raw)
+	return singles <= 1 || singles == n && n == g.count && !specimen(raw)
 }
 
 // nearSmall is how near the word must be to numbers that may as well be a list: 9 10 11 12.

@@ -28,7 +28,9 @@ type Store struct {
 	// write is held by whoever changes tables: DuckDB lets transactions that change the same rows fail, here they wait.
 	write  sync.Mutex
 	writer *sql.Conn
+	pace   pace
 	seen   *seen
+	judged *seen // exchanges with scores that came apart from them
 	load   sync.WaitGroup
 	stop   context.CancelFunc
 	closed bool
@@ -56,7 +58,7 @@ func open(ctx context.Context, dir string, opts Options, steps []string) (_ *Sto
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	s := &Store{path: filepath.Join(dir, File), opts: opts, seen: newSeen(opts.SeenBytes), exactRows: exactRows, small: small}
+	s := &Store{path: filepath.Join(dir, File), opts: opts, seen: newSeen(opts.SeenBytes), judged: newSeen(opts.SeenBytes), exactRows: exactRows, small: small}
 	if s.lock, err = acquire(s.path); err != nil {
 		return nil, err
 	}
@@ -95,9 +97,12 @@ func (s *Store) configure(dir string) func(driver.ExecerContext) error {
 		fmt.Sprintf("SET memory_limit = '%s'", s.opts.Memory),
 		fmt.Sprintf("SET threads = %d", s.opts.Threads),
 		fmt.Sprintf("SET temp_directory = '%s'", quote(filepath.Join(dir, "tmp"))),
-		fmt.Sprintf("SET wal_autocheckpoint = '%s'", s.opts.Checkpoint),
 		// Rows are read back in order of time, never of insertion.
 		"SET preserve_insertion_order = false",
+		// Else a checkpoint merges up to three row groups' worth of rows from small ones, uncompressed in memory: hundreds of
+		// megabytes, a second or more, and the file grows by as much. Rows of one checkpoint stay together instead, which also keeps
+		// those of different age out of each other's blocks.
+		"SET max_vacuum_tasks = 0",
 		"SET TimeZone = 'UTC'",
 	}
 	attach := fmt.Sprintf("ATTACH '%s' AS exchanges_db (STORAGE_VERSION '%s')", quote(s.path), storageVersion)
@@ -118,6 +123,10 @@ func (s *Store) configure(dir string) func(driver.ExecerContext) error {
 		mu.Lock()
 		defer mu.Unlock()
 		if !attached {
+			// keepPace changes it, for all connections.
+			if err := do(fmt.Sprintf("SET wal_autocheckpoint = '%s'", s.opts.Checkpoint)); err != nil {
+				return err
+			}
 			if err := do(attach); err != nil {
 				return err
 			}

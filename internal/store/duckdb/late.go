@@ -48,7 +48,16 @@ func (s *Store) AddScores(ctx context.Context, ls []record.Late) error {
 	if err != nil {
 		return fmt.Errorf("store: scores: %w", err)
 	}
+	keys := make([]int64, len(fresh))
+	for i := range fresh {
+		keys[i] = fresh[i].Key
+	}
+	s.judged.add(keys)
 	return ctx.Err()
+}
+
+func (s *Store) loadJudged(ctx context.Context) error {
+	return s.loadKeys(ctx, s.judged, `SELECT DISTINCT key FROM scores`)
 }
 
 func appendLate(ctx context.Context, conn driver.Conn, rows []store.LateRow) error {
@@ -78,9 +87,18 @@ func appendLate(ctx context.Context, conn driver.Conn, rows []store.LateRow) err
 	})
 }
 
-// LateScores finds the scores that came apart from exchanges.
+// LateScores finds the scores that came apart from exchanges. It is asked for every batch, most of whose exchanges nobody has
+// judged: to look ten thousand up in the table would take half as long as to store them.
 func (s *Store) LateScores(ctx context.Context, exchanges []string, window time.Duration) ([]store.Scored, error) {
-	found, err := store.FindScored(exchanges, window, dialect, "", func(query string, args []any, each func(func(...any) error) error) error {
+	keys := make([]int64, len(exchanges))
+	for i, id := range exchanges {
+		keys[i] = store.KeyOf(id)
+	}
+	judged := make([]string, 0, 16)
+	for _, i := range s.judged.maybe(keys, nil) {
+		judged = append(judged, exchanges[i])
+	}
+	found, err := store.FindScored(judged, window, dialect, "", func(query string, args []any, each func(func(...any) error) error) error {
 		return s.each(ctx, query, args, func(rows *sql.Rows) error { return each(rows.Scan) })
 	})
 	if err != nil {

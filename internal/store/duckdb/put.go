@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	engine "github.com/duckdb/duckdb-go/v2"
 
@@ -52,6 +53,7 @@ func (s *Store) Put(ctx context.Context, xs []record.Exchange) (int, error) {
 		keys[i] = rows[n].Key
 	}
 	s.seen.add(keys)
+	s.keepPace(ctx, rows, contents, time.Now())
 	return len(fresh), nil
 }
 
@@ -212,11 +214,14 @@ func (s *Store) upsert(ctx context.Context, statement string, n int, args func(i
 	})
 }
 
-// startSeen fills the filter with what is stored, beside everything else. Until then every batch is compared with the table.
+// startSeen fills the filters with what is stored, beside everything else. Until then every batch is compared with the tables.
 func (s *Store) startSeen() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.load.Go(func() {
+		if s.loadJudged(ctx) == nil {
+			s.judged.done()
+		}
 		if s.loadSeen(ctx) == nil {
 			s.seen.done()
 		}
@@ -231,19 +236,23 @@ func (s *Store) loadSeen(ctx context.Context) error {
 		return err
 	}
 	s.seen.reserve(max(n+n/4, firstRoom))
+	return s.loadKeys(ctx, s.seen, `SELECT key FROM exchanges`)
+}
+
+func (s *Store) loadKeys(ctx context.Context, to *seen, query string) error {
 	batch := make([]int64, 0, 4096)
-	err := s.each(ctx, `SELECT key FROM exchanges`, nil, func(rows *sql.Rows) error {
+	err := s.each(ctx, query, nil, func(rows *sql.Rows) error {
 		var key int64
 		if err := rows.Scan(&key); err != nil {
 			return err
 		}
 		if batch = append(batch, key); len(batch) == cap(batch) {
-			s.seen.add(batch)
+			to.add(batch)
 			batch = batch[:0]
 		}
 		return nil
 	})
-	s.seen.add(batch)
+	to.add(batch)
 	return err
 }
 

@@ -113,37 +113,37 @@ func (s *Store) rows(ctx context.Context, c *store.Conditions, limit int) ([]sto
 	return out, err
 }
 
-// newest finds a page's rows, and one more if there are more. Scores that came apart are joined, and the engine would do so for
-// every exchange before it knows the newest: where there are any to find, ranges of time are asked for as in search.
+// newest finds a page's rows, and one more if there are more.
 func (s *Store) newest(ctx context.Context, q store.Query, at *store.Place) ([]store.Row, error) {
-	d := dialect
 	if len(q.Scores) > 0 {
-		late, args := q.LateFound()
-		var found bool
-		if err := s.db.QueryRowContext(ctx, late, args...).Scan(&found); err != nil {
-			return nil, err
-		}
-		if d.NoneApart = !found; found {
-			return s.newestScored(ctx, q, at)
-		}
+		return s.newestScored(ctx, q, at)
 	}
-	c := q.Where(d)
+	c := q.Where(dialect)
 	if at != nil {
 		c.Before(at)
 	}
 	return s.rows(ctx, c, q.Limit+1)
 }
 
+// newestScored is newest for a query with scores, by ranges of time as in search: the lists of scores are long to read, and
+// those that came apart are joined, which the engine would do for every exchange before it knows the newest.
 func (s *Store) newestScored(ctx context.Context, q store.Query, at *store.Place) ([]store.Row, error) {
 	oldest, newest, err := s.span(ctx)
 	if err != nil || newest.IsZero() {
 		return nil, err
 	}
+	var late bool
+	query, args := q.LateFound()
+	if err := s.db.QueryRowContext(ctx, query, args...).Scan(&late); err != nil {
+		return nil, err
+	}
+	d := dialect
+	d.NoneApart = !late
 	var out []store.Row
 	for from, to := range q.Windows(oldest, newest, at) {
 		f := q.Filter
 		f.From, f.To = from, to
-		c := f.Where(dialect)
+		c := f.Where(d)
 		if at != nil {
 			c.Before(at)
 		}

@@ -13,6 +13,7 @@ case "$(uname -s)-$(uname -m)" in
   *) echo "no ClickHouse engine for $(uname -s) $(uname -m)" >&2; exit 1 ;;
 esac
 if [ ! -f "$dir/libchdb.so" ]; then
+  command -v npm >/dev/null || { echo "npm is needed to fetch $package" >&2; exit 1; }
   mkdir -p "$dir"
   part=$(mktemp -d "$dir/part-XXXXXX")
   trap 'rm -rf "$part"' EXIT
