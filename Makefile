@@ -84,6 +84,10 @@ bench-faults: build ## break what is behind the gateway under load, and count wh
 bench-gate: ## measure how often the regression gate is wrong, by simulation
 	$(GO) run ./bench/gate -doc docs/benchmarks.md -enforce
 
+.PHONY: bench-rollout
+bench-rollout: ## measure how often rollouts are wrong and how soon they are right, by simulation
+	$(GO) run ./bench/rollout -doc docs/benchmarks.md -enforce
+
 .PHONY: bench
 bench: build bench/node_modules ## measure against promptfoo, and the paths every sample takes
 	$(GO) run ./bench/compare -telltale bin/telltale -tools bench -doc docs/benchmarks.md -enforce

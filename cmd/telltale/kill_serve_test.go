@@ -265,6 +265,7 @@ func TestServeKilled(t *testing.T) {
 	}
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command("telltale", append(args, "--server", "http://"+m.api)...)
+		cmd.Stderr = new(bytes.Buffer)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -276,9 +277,14 @@ func TestServeKilled(t *testing.T) {
 		m.restart(t)
 		_ = cmd.Wait() // it fails, or was done before
 	}
-	if err := command("exchanges", "import", path).Wait(); err != nil {
-		t.Fatalf("the import after all: %v", err)
+	must := func(args ...string) {
+		t.Helper()
+		began := time.Now()
+		if cmd := command(args...); cmd.Wait() != nil {
+			t.Fatalf("%s after all, after %v: %s\n%s", args, time.Since(began), cmd.Stderr, m.log(t))
+		}
 	}
+	must("exchanges", "import", path)
 	m.whole(t, "imports", rows)
 
 	for range 3 {
@@ -287,9 +293,7 @@ func TestServeKilled(t *testing.T) {
 		m.restart(t)
 		_ = cmd.Wait()
 	}
-	if err := command("forget", "--user", "user-a").Wait(); err != nil {
-		t.Fatalf("forget after all: %v", err)
-	}
+	must("forget", "--user", "user-a")
 	content := m.whole(t, "forgetting", rows)
 	for i := range rows {
 		if id := fmt.Sprintf("imported-%d", i); content[id] != (i%3 != 0) {

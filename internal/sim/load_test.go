@@ -104,6 +104,7 @@ func TestLoadErrors(t *testing.T) {
 	f("script:\n- {from: 2m, to_request: 10, regression: toxic}", 2, "not both")
 	f("script:\n- {regression: latency_ramp}", 2, "adds nothing")
 	f("script:\n- {regression: latency_ramp, factor: 3}", 2, "no latency to multiply")
+	f("script:\n- {regression: latency_ramp, add: 1s, rate: 0}", 2, "no answer gets slower")
 	f("script:\n- {regression: toxic, factor: 3}", 2, "factor")
 	f("versions:\n  v2:\n    moed: echo", 3, "versions.v2.moed")
 	f("versions:\n  v2: {model: x}", 2, "versions.v2.model")
