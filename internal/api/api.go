@@ -112,7 +112,7 @@ func New(o Options) http.Handler {
 	register(a, &server{o})
 	registerRollouts(a, &server{o})
 	if o.Ingest != nil {
-		for _, path := range []string{"POST /v1/traces", "POST /v1/logs", "POST /v1/exchanges", "/api/public/otel/"} {
+		for _, path := range []string{"POST /v1/traces", "POST /v1/logs", "POST /v1/exchanges", "POST /v1/exchanges/{id}/scores", "/api/public/otel/"} {
 			mux.Handle(path, o.Ingest)
 		}
 	}

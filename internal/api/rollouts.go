@@ -265,7 +265,7 @@ func (s *server) flagger(ctx context.Context, in *flaggerInput) (*struct {
 		v, out.Body.Reason = got.Decision.Verdict, got.Decision.Reason
 	}
 	out.Body.Verdict = v.String()
-	ok := false
+	var ok bool
 	switch in.Hook {
 	case "rollback":
 		ok = v == verdict.Fail

@@ -27,14 +27,14 @@ func (d *deleting) Delete(context.Context, config.Retention, time.Time) (store.D
 
 // TestRetain deletes hourly from a file and daily from a server; what failed is tried again after an hour.
 func TestRetain(t *testing.T) {
-	f := func(url string, hours time.Duration, want int) {
+	f := func(url string, hours, want int) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			s := &Service{o: ServeOptions{Log: slog.New(slog.DiscardHandler)}}
 			s.state.Store(&serveState{server: &config.Server{Roles: []string{config.RoleWorker}, Store: config.StoreConfig{URL: url}}})
 			var d deleting
 			s.store.set(&d, nil)
-			ctx, cancel := context.WithTimeout(t.Context(), hours*time.Hour+time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(hours)*time.Hour+time.Minute)
 			defer cancel()
 			s.retain(ctx)
 			if d.n != want {

@@ -264,6 +264,16 @@ func (r *Rollout) Check(s *Server) error {
 			errs = append(errs, err)
 		}
 	}
+	if r.Waits() && r.Unit != UnitRequest {
+		mode := s.Privacy.Fields[r.Unit]
+		if of, ok := s.Privacy.Routes[r.Route]; ok && of.Fields[r.Unit] != "" {
+			mode = of.Fields[r.Unit]
+		}
+		if mode == "mask" || mode == "remove" {
+			errs = append(errs, &Error{Pos: r.Place("unit"), Value: r.Unit, Problem: fmt.Sprintf("the server keeps no %ss (privacy.fields.%s: %s), so what is learnt later cannot be told apart by them", r.Unit, r.Unit, mode),
+				Want: fmt.Sprintf("unit: request, no signal with a delay, or privacy.fields.%s: pseudonym", r.Unit)})
+		}
+	}
 	return errs.Err()
 }
 

@@ -83,7 +83,7 @@ func TestGuardBlocks(t *testing.T) {
 	for _, ask := range []string{askPlain, askStream} {
 		resp, got := post(t, s, "/v1/chat/completions", ask, "accept-encoding", "gzip")
 		x := s.tapped(t)
-		if resp.StatusCode != 200 || strings.Contains(strings.ToLower(got), "jar") || !strings.Contains(got, "I cannot say.") || !strings.Contains(got, "content_filter") || resp.Header.Get("Etag") != "" {
+		if resp.StatusCode != http.StatusOK || strings.Contains(strings.ToLower(got), "jar") || !strings.Contains(got, "I cannot say.") || !strings.Contains(got, "content_filter") || resp.Header.Get("Etag") != "" {
 			t.Errorf("%s: %d %s", ask, resp.StatusCode, got)
 		}
 		if x.Guard == nil || x.Guard.Outcome != "blocked" || x.Guard.Hits[0].Filter != "rumour" || string(x.Answer) != got || strings.Contains(strings.ToLower(string(x.Answer)), "jar") {
@@ -91,7 +91,7 @@ func TestGuardBlocks(t *testing.T) {
 		}
 	}
 	// What is not an answer of a model is not looked at.
-	if resp, _ := post(t, s, "/v1/embeddings", `{"model":"m","input":"x"}`); resp.StatusCode != 200 {
+	if resp, _ := post(t, s, "/v1/embeddings", `{"model":"m","input":"x"}`); resp.StatusCode != http.StatusOK {
 		t.Errorf("%d", resp.StatusCode)
 	}
 	if x := s.tapped(t); x.Guard != nil {
@@ -179,7 +179,7 @@ func TestGuardRequests(t *testing.T) {
 		t.Errorf("%q", m.bodies)
 	}
 	resp, got := post(t, s, "/v1/chat/completions", `{"model":"m","max_tokens":"many","messages":[]}`)
-	if s.tapped(t); resp.StatusCode != 400 || len(m.bodies) != 1 {
+	if s.tapped(t); resp.StatusCode != http.StatusBadRequest || len(m.bodies) != 1 {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
 }
@@ -210,7 +210,7 @@ func TestGuardFallsBack(t *testing.T) {
 		says(w, "safe and sound")
 	})
 	resp, got := post(t, s, "/v1/chat/completions", askPlain)
-	if x := s.tapped(t); resp.StatusCode != 200 || !strings.Contains(got, "safe and sound") || len(m.bodies) != 2 || x.Guard.Model != "safe" {
+	if x := s.tapped(t); resp.StatusCode != http.StatusOK || !strings.Contains(got, "safe and sound") || len(m.bodies) != 2 || x.Guard.Model != "safe" {
 		t.Errorf("%d %s %q %+v", resp.StatusCode, got, m.bodies, x.Guard)
 	}
 }
@@ -231,7 +231,7 @@ func TestGuardCut(t *testing.T) {
 	if resp, err := s.client.Do(req); err == nil {
 		b, rerr := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
-		if rerr == nil && resp.StatusCode == 200 && !strings.Contains(string(b), "error") && !strings.Contains(string(b), "content_filter") {
+		if rerr == nil && resp.StatusCode == http.StatusOK && !strings.Contains(string(b), "error") && !strings.Contains(string(b), "content_filter") {
 			t.Errorf("an answer that was cut off looks whole: %q", b)
 		}
 	}

@@ -153,6 +153,7 @@ func (c *call) copyHeaders(from http.Header) {
 		}
 		to[k] = v
 	}
+	to["Telltale-Id"] = []string{c.id} // what is said of the answer later names it
 	for _, k := range c.route.answer.remove {
 		delete(to, k)
 	}

@@ -42,6 +42,7 @@ func (r *Receiver) Handler() http.Handler {
 		mux.HandleFunc("POST "+prefix+"/logs", r.otlp(r.logExport))
 	}
 	mux.HandleFunc("POST /v1/exchanges", r.exchanges)
+	mux.HandleFunc("POST /v1/exchanges/{id}/scores", r.score)
 	return mux
 }
 

