@@ -91,8 +91,8 @@ bench-rollout: ## measure how often rollouts are wrong and how soon they are rig
 .PHONY: bench
 bench: build bench/node_modules ## measure against promptfoo, and the paths every sample takes
 	$(GO) run ./bench/compare -telltale bin/telltale -tools bench -doc docs/benchmarks.md -enforce
-	$(GO) test -run '^$$' -bench '^Benchmark(JournalAppend|Pass|Render|Whole|Encode|Decode|Handler|Contains|Forbidden|IsJSONWithSchema|Add|Collect|JUnit)$$' -benchmem -benchtime 0.3s \
-	  ./internal/runner ./internal/dataset ./internal/template ./internal/provider/openai ./internal/sim ./internal/scorer ./internal/metric ./internal/report
+	$(GO) test -run '^$$' -bench '^Benchmark(JournalAppend|Pass|Render|Whole|Encode|Decode|Handler|Contains|Forbidden|IsJSONWithSchema|Add|Collect|JUnit|Observe)$$' -benchmem -benchtime 0.3s \
+	  ./internal/runner ./internal/dataset ./internal/template ./internal/provider/openai ./internal/sim ./internal/scorer ./internal/metric ./internal/report ./internal/rollout
 	$(MAKE) bench-gate
 
 .PHONY: generate

@@ -105,9 +105,9 @@ func (l *load) run(ctx context.Context, r *row) error {
 	return ctx.Err()
 }
 
-// watch looks four times a second how far storing is behind.
+// watch looks twice a second how far storing is behind.
 func (l *load) watch(ctx context.Context, r *row) {
-	t := time.NewTicker(250 * time.Millisecond)
+	t := time.NewTicker(500 * time.Millisecond)
 	defer t.Stop()
 	for {
 		select {

@@ -228,8 +228,8 @@ func (r *Remote) refused(resp *http.Response) error {
 		}
 		return errors.Join(&CouldNotRun{Err: &Refusal{resp.StatusCode, strings.TrimSpace(string(b)), resp.Header.Get("Retry-After")}}, err)
 	}
-	switch resp.StatusCode {
-	case http.StatusBadRequest, http.StatusUnprocessableEntity:
+	switch status := resp.StatusCode; {
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity, status == http.StatusConflict && len(p.Errors) > 0:
 		var errs config.Errors
 		for _, e := range p.Errors {
 			name := strings.TrimPrefix(strings.TrimPrefix(e.Location, "query."), "body.")
@@ -243,13 +243,13 @@ func (r *Remote) refused(resp *http.Response) error {
 			return errs
 		}
 		return &config.Error{Problem: p.Detail}
-	case http.StatusNotFound:
+	case status == http.StatusNotFound:
 		e := &config.Error{Problem: p.Detail}
 		if i := strings.LastIndexByte(resp.Request.URL.Path, '/'); i >= 0 && !strings.HasPrefix(resp.Request.URL.Path, "/v1/rollouts/") {
 			e.Key = resp.Request.URL.Path[i+1:] // the id that was asked for
 		}
 		return e
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		if resp.Header.Get("WWW-Authenticate") == "" {
 			break // not for want of a key
 		}

@@ -87,9 +87,20 @@ func (v rolloutView) Start(ctx context.Context, document []byte, by, why string)
 	}
 	k, err := v.rollouts.Start(ctx, doc, by, why)
 	if err != nil {
-		return api.Rollout{}, rolloutFault(err)
+		return api.Rollout{}, rolloutFault(placed(doc, err))
 	}
 	return v.show(k)
+}
+
+// placed says which key of a document is in the way of what is there already.
+func placed(doc *config.Rollout, err error) error {
+	switch {
+	case errors.Is(err, ErrRouteTaken):
+		return errors.Join(err, config.Errors{{Pos: doc.Place("route"), Value: doc.Route, Problem: err.Error(), Want: "that one to end first, or to be aborted"}})
+	case errors.Is(err, ErrRolloutExists):
+		return errors.Join(err, config.Errors{{Pos: doc.Place("name"), Value: doc.Name, Problem: "a rollout of this name is there already", Want: "another name"}})
+	}
+	return err
 }
 
 func (v rolloutView) Command(ctx context.Context, name string, c rollout.Command) (api.Rollout, error) {

@@ -110,6 +110,7 @@ func (c *partsCollector) Collect(ch chan<- prometheus.Metric) {
 	var asking sync.WaitGroup
 	asking.Go(func() { c.bus(e) })
 	asking.Go(func() { c.store(e) })
+	asking.Go(func() { c.rollouts(e) })
 	c.gateway(e)
 	c.capture(e)
 	c.ingest(e)
