@@ -126,7 +126,7 @@ func (m *mortal) log(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b[max(0, len(b)-1<<20):])
+	return string(b[max(0, len(b)-4000):])
 }
 
 // stored waits until nothing is on its way, and returns how often each exchange is there and whose content is.
@@ -201,7 +201,7 @@ func (m *mortal) whole(t *testing.T, after string, least int) (content map[strin
 }
 
 // TestServeKilled kills the server while it starts, ends, imports, forgets and deletes: each time it starts again on its
-// files as if nothing had been, and what was acknowledged is there once.
+// files as if nothing had been, and what was acknowledged is there once. Forgetting and deleting only with TELLTALE_LONG.
 func TestServeKilled(t *testing.T) {
 	t.Parallel()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -251,7 +251,10 @@ func TestServeKilled(t *testing.T) {
 	some(time.Second)
 	close(end)
 	load.Wait()
-	m.whole(t, "its start and end", 50)
+	long := os.Getenv("TELLTALE_LONG") != ""
+	if long { // what was on its way to the store at a kill is given out again after half a minute
+		m.whole(t, "its start and end", 50)
+	}
 
 	const rows = 6000
 	var file bytes.Buffer
@@ -279,13 +282,19 @@ func TestServeKilled(t *testing.T) {
 	}
 	must := func(args ...string) {
 		t.Helper()
-		began := time.Now()
+		m.until(t, "the store's opening", func() bool {
+			st, err := m.status()
+			return err == nil && st.Store.OK
+		})
 		if cmd := command(args...); cmd.Wait() != nil {
-			t.Fatalf("%s after all, after %v: %s\n%s", args, time.Since(began), cmd.Stderr, m.log(t))
+			t.Fatalf("%s after all: %s\n%s", args, cmd.Stderr, m.log(t))
 		}
 	}
 	must("exchanges", "import", path)
 	m.whole(t, "imports", rows)
+	if !long {
+		return
+	}
 
 	for range 3 {
 		cmd := command("forget", "--user", "user-a")

@@ -439,23 +439,31 @@ func TestRolloutKilledLong(t *testing.T) {
 	}
 }
 
-// countedOnce waits until everything is stored, and holds the exchanges that a rollout assigned against the evidence that it took.
+// countedOnce waits until nothing is on its way any more, also what comes again after a kill, and holds the exchanges that a
+// rollout assigned against the evidence that it took.
 func (r *rollouts) countedOnce(t *testing.T, name string) {
 	t.Helper()
+	const calm = 5 * time.Second
 	var got api.Rollout
+	var before, since = "", time.Now()
 	assigned := 0
-	r.until(t, "as much evidence as exchanges", func() bool {
+	r.until(t, "an end of what is on its way", func() bool {
+		time.Sleep(500 * time.Millisecond)
+		st, err := r.status()
+		if err != nil || !st.Bus.OK || !st.Store.OK {
+			return false
+		}
 		if err := r.get("/v1/rollouts/"+name, &got); err != nil {
 			t.Fatal(err)
 		}
-		if assigned = r.assigned(t, name); int64(assigned) != got.Taken {
-			time.Sleep(time.Second)
+		assigned = r.assigned(t, name)
+		if now := fmt.Sprint(got.Taken, assigned, st.Bus.Numbers["pending_frames"], st.Bus.Numbers["waiting"]); now != before {
+			before, since = now, time.Now()
 		}
-		return int64(assigned) == got.Taken && assigned > 0
+		return time.Since(since) > calm && st.Bus.Numbers["pending_frames"] == 0 && st.Bus.Numbers["waiting"] == 0
 	})
-	time.Sleep(3 * time.Second) // nothing comes after
-	if err := r.get("/v1/rollouts/"+name, &got); err != nil || got.Taken != int64(assigned) || len(got.Refused) > 0 {
-		t.Errorf("%d exchanges were assigned and stored; %s %v", assigned, shown(&got), err)
+	if got.Taken != int64(assigned) || len(got.Refused) > 0 || assigned == 0 {
+		t.Errorf("%d exchanges were assigned and stored: %s", assigned, shown(&got))
 	}
 	t.Logf("%d exchanges were assigned and stored, %d pieces of evidence taken", assigned, got.Taken)
 }

@@ -9,6 +9,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -60,6 +61,8 @@ type Status struct {
 	Store       PartStatus     `json:"store"`
 	Routes      []RouteStatus  `json:"routes"`
 	Ingest      map[string]int `json:"ingest,omitempty" doc:"What the OTLP and JSON endpoints took and refused, by reason"`
+	// Shadow is of this process' gateway.
+	Shadow map[string]int64 `json:"shadow,omitempty" doc:"Copies of requests that were sent to shadows, and those that were not, by reason"`
 }
 
 // CaptureStatus counts the exchanges of the gateway since the start: what it saw, and what became of it.
@@ -199,7 +202,7 @@ var errNoStore = errors.New("the store is not available")
 func (s *server) store() (store.Store, error) {
 	st, err := s.o.Store()
 	if err != nil {
-		return nil, errors.Join(errNoStore, err)
+		return nil, fmt.Errorf("%w: %w", errNoStore, err)
 	}
 	return st, nil
 }

@@ -220,6 +220,9 @@ func TestNoStore(t *testing.T) {
 	if code, body := ask(t, h, "GET", "/v1/exchanges", ""); code != 503 || !strings.Contains(body, "disk full") {
 		t.Errorf("%d %s", code, body)
 	}
+	if code, body := ask(t, h, "POST", "/v1/forget", `{"user":"anna"}`); code != 503 || !strings.Contains(body, "the store is not available: disk full") {
+		t.Errorf("%d %s", code, body)
+	}
 	if code, _ := ask(t, h, "GET", "/v1/status", ""); code != 200 {
 		t.Errorf("status without a store: %d", code)
 	}

@@ -341,6 +341,9 @@ type forgetInput struct {
 }
 
 func (s *server) forget(ctx context.Context, in *forgetInput) (*struct{ Body store.Deleted }, error) {
+	if _, err := s.store(); err != nil {
+		return nil, failure(err)
+	}
 	d, err := s.o.Forget(ctx, in.Body.User)
 	if err != nil {
 		return nil, failure(err)

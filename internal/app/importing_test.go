@@ -200,5 +200,10 @@ func TestTakenSnapshot(t *testing.T) {
 	f(strings.Repeat("G", 16), own)
 	f(made("api.example.com", ""), func(x *record.Exchange) (string, bool) { return x.Snapshot, true })
 	f(made("api.example.com", "m-1"), func(x *record.Exchange) (string, bool) { return x.Snapshot, true })
+	guarded := record.Exchange{Provider: "api.example.com", Model: "m", API: record.APIChat, Guard: &record.Guarded{ID: "g1"}}
+	guarded.Snapshot = wiretap.Snapshot(&guarded, "api.example.com", "", "g1").ID
+	if s := takenSnapshot(&guarded); s.ID != guarded.Snapshot {
+		t.Errorf("of an answer that a guard read: %+v", s)
+	}
 	f("0123456789abcdef", func(x *record.Exchange) (string, bool) { return x.Snapshot, false })
 }

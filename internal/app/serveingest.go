@@ -50,9 +50,13 @@ func takenSnapshot(x *record.Exchange) record.Snapshot {
 	if !record.IsSnapshotID(x.Snapshot) {
 		return wiretap.Snapshot(x, x.Upstream, "", "")
 	}
+	guard := ""
+	if x.Guard != nil {
+		guard = x.Guard.ID
+	}
 	for _, host := range []string{x.Provider, x.Upstream} {
 		for _, model := range []string{"", x.Served} {
-			if s := wiretap.Snapshot(x, host, model, ""); s.ID == x.Snapshot {
+			if s := wiretap.Snapshot(x, host, model, guard); s.ID == x.Snapshot {
 				return s
 			}
 		}

@@ -30,9 +30,14 @@ type serving struct {
 // serveIt starts a server with a route to upstream; more is added to its configuration.
 func serveIt(t *testing.T, upstream, more string) *serving {
 	t.Helper()
+	return serveYAML(t, fmt.Sprintf("listen: {gateway: '127.0.0.1:0', api: '127.0.0.1:0', otlp_grpc: off}\nroutes: [{name: main, pass_key: true, upstreams: [{url: %q}]}]\n%s", upstream, more))
+}
+
+// serveYAML serves a configuration.
+func serveYAML(t *testing.T, text string) *serving {
+	t.Helper()
 	s := &serving{dir: t.TempDir()}
 	s.config = filepath.Join(s.dir, "server.yaml")
-	text := fmt.Sprintf("listen: {gateway: '127.0.0.1:0', api: '127.0.0.1:0', otlp_grpc: off}\nroutes: [{name: main, pass_key: true, upstreams: [{url: %q}]}]\n%s", upstream, more)
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

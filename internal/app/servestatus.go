@@ -32,6 +32,10 @@ func (s *Service) status() api.Status {
 			out.Capture.Dropped[string(why)] += n
 		}
 	}
+	out.Shadow = map[string]int64{"sent": seen.Shadowed}
+	for why, n := range seen.ShadowDrops {
+		out.Shadow["dropped_"+why] = n
+	}
 	out.Bus, out.Store = s.busStatus(), s.storeStatus()
 	for i := range server.Routes {
 		r := &server.Routes[i]

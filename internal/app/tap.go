@@ -31,7 +31,7 @@ func (s *Service) readTap(st *serveState, t *gateway.Tapped) *record.Exchange {
 		Upstream: t.Upstream, Provider: st.provider(t.Route, t.Behind(), t.Upstream), Client: t.Client, Attempts: t.Attempts,
 	}
 	if t.Rollout != "" {
-		x.Assigned = &record.Assignment{Rollout: t.Rollout, Stage: t.Stage, Unit: t.Unit, Pairs: t.Pairs}
+		x.Assigned = &record.Assignment{Rollout: t.Rollout, Stage: t.Stage, Unit: t.Unit, Pairs: t.Pairs, Alone: t.Alone}
 	}
 	x.Guard = guarded(t.Guard)
 	latency := t.Ended.Seconds()

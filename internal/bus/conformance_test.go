@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,7 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			for name, test := range map[string]func(*testing.T, func(config.BusConfig) *Bus){
 				"carries": testCarries, "retries": testRetries, "poison": testPoison, "refuses": testRefuses, "dropsOldest": testDropsOldest,
-				"buckets": testBuckets, "watch": testWatch, "stable": testStable, "permanent": testPermanent, "panics": testPanics, "shares": testShares,
+				"buckets": testBuckets, "watch": testWatch, "stable": testStable, "ordered": testOrdered, "permanent": testPermanent, "panics": testPanics, "shares": testShares,
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
@@ -383,6 +384,58 @@ func testStable(t *testing.T, open func(config.BusConfig) *Bus) {
 	}
 	if len(second) < 2 {
 		t.Errorf("new frames came in an old batch: %v", second)
+	}
+}
+
+// testOrdered: what a killed process had been given comes at once, and before what has come since.
+func testOrdered(t *testing.T, open func(config.BusConfig) *Bus) {
+	ctx := ctxFor(t)
+	b := open(config.BusConfig{})
+	p := b.Publisher("x", PublisherOptions{})
+	put := func(from, n int) {
+		t.Helper()
+		for i := from; i < from+n; i++ {
+			if err := p.Put(ctx, items(i, 1, 10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(0, 3)
+	c := collect(3)
+	opts := ConsumeOptions{MaxWait: 10 * time.Millisecond, Ordered: true}
+	consume(ctx, t, b, opts, c, nil)
+	put(3, 5)
+	cons, err := b.js.Consumer(ctx, streamName("x"), "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed, err := cons.Fetch(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for m := range killed.Messages() {
+		if n++; n == 2 { // out of order, so that there is a gap
+			if err := m.DoubleAck(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(8, 2)
+	began := time.Now()
+	c = collect(7)
+	consume(ctx, t, b, opts, c, nil)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("what a killed process had been given came after %v", took)
+	}
+	if !slices.IsSorted(c.order) || c.order[0] != "id-000003" {
+		t.Errorf("%v", c.order)
+	}
+	put(10, 1) // and again with the consumer as it is
+	c = collect(1)
+	consume(ctx, t, b, opts, c, nil)
+	if fmt.Sprint(c.order) != "[id-000010]" {
+		t.Errorf("%v", c.order)
 	}
 }
 

@@ -52,6 +52,9 @@ type ConsumeOptions struct {
 	Stable bool
 	// FromNow skips what was published before the consumer was first made.
 	FromNow bool
+	// Ordered is for a durable name that one process consumes at a time: no frame comes after a later one, not even after a
+	// crash, when what was given out and not acknowledged comes again at once and before everything else.
+	Ordered bool
 }
 
 func (o ConsumeOptions) withDefaults() ConsumeOptions {
@@ -218,10 +221,16 @@ func (c *consumer) prepare(ctx context.Context) (jetstream.Consumer, error) {
 	if c.opts.FromNow {
 		deliver = jetstream.DeliverNewPolicy
 	}
-	cons, err := c.bus.js.CreateOrUpdateConsumer(ctx, streamName(c.stream), jetstream.ConsumerConfig{
+	config := jetstream.ConsumerConfig{
 		Durable: c.durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.opts.AckWait, MaxDeliver: -1, DeliverPolicy: deliver,
 		MaxAckPending: 1000,
-	})
+	}
+	if c.opts.Ordered {
+		if err := c.rewind(ctx, &config); err != nil {
+			return nil, err
+		}
+	}
+	cons, err := c.bus.js.CreateOrUpdateConsumer(ctx, streamName(c.stream), config)
 	if err != nil {
 		return nil, err
 	}
@@ -229,6 +238,28 @@ func (c *consumer) prepare(ctx context.Context) (jetstream.Consumer, error) {
 		c.prev = max(c.prev, info.Delivered.Stream)
 	}
 	return cons, nil
+}
+
+// rewind makes the consumer begin where acknowledgements without a gap end. The server would give out what was not acknowledged
+// when its time is over, after frames that come later in the stream.
+func (c *consumer) rewind(ctx context.Context, config *jetstream.ConsumerConfig) error {
+	cons, err := c.bus.js.Consumer(ctx, streamName(c.stream), c.durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	info := cons.CachedInfo()
+	if info.NumAckPending == 0 {
+		config.DeliverPolicy, config.OptStartSeq = info.Config.DeliverPolicy, info.Config.OptStartSeq // which cannot be changed
+		return nil
+	}
+	if err := c.bus.js.DeleteConsumer(ctx, streamName(c.stream), c.durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return err
+	}
+	config.DeliverPolicy, config.OptStartSeq = jetstream.DeliverByStartSequencePolicy, info.AckFloor.Stream+1
+	return nil
 }
 
 // process calls the function until it succeeds, and acknowledges.

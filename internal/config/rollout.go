@@ -307,7 +307,7 @@ func (l *rolloutLoader) rollout(w *wireRollout) *Rollout {
 	if !routeName(r.Route) {
 		l.fail(at(w.Route, w.Pos, "route"), r.Route, "not the name of a route", "a route of server.yaml")
 	}
-	l.places["route"], l.places["unit"] = at(w.Route, w.Pos, "route"), at(w.Unit, w.Pos, "unit")
+	l.places["name"], l.places["route"], l.places["unit"] = at(w.Name, w.Pos, "name"), at(w.Route, w.Pos, "route"), at(w.Unit, w.Pos, "unit")
 	if r.Kind == KindExperiment {
 		r.Alpha = l.chance(w.Alpha, 0.05)
 		l.experiment(w, r)

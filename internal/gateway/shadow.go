@@ -16,6 +16,7 @@ func (c *call) mirror() {
 		return
 	}
 	s := p.Shadow
+	c.t.Alone = true
 	v := c.route.variants[s.Variant]
 	if v == nil || len(v.tiers[c.api]) == 0 || c.to.u >= s.Share {
 		return
@@ -39,6 +40,7 @@ func (c *call) mirror() {
 		c.g.stats.shadowDrops[why].Add(1)
 		return
 	}
+	c.t.Alone = false
 	c.g.stats.shadowed.Add(1)
 	copied := &call{
 		g: c.g, s: c.s, w: &nobody{header: http.Header{}}, start: c.g.o.Now(), id: newID(c.g.o.Now()),

@@ -26,6 +26,8 @@ type Tapped struct {
 	Stage   int
 	Unit    string
 	Pairs   string
+	// Alone says that the plan has a shadow, and that no copy of this request went to it.
+	Alone bool
 	// Shadows is the variant of the configuration behind the variant shadow.
 	Shadows string
 

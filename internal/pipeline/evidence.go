@@ -92,7 +92,8 @@ func (w *Worker) findings(ctx context.Context, j *job) ([]record.Evidence, error
 			}
 			x = &found
 		}
-		if e, ok := record.NewEvidence(x); ok && (l.Score.Value != nil || l.Score.Pass != nil) {
+		// Who sends exchanges from elsewhere may say of them what they like.
+		if e, ok := record.NewEvidence(x); ok && x.Source == record.SourceGateway && (l.Score.Value != nil || l.Score.Pass != nil) {
 			out = append(out, record.Evidence{
 				ID: e.ID, Kind: record.EvidenceOutcome, Time: e.Time, Route: e.Route, Rollout: e.Rollout, Stage: e.Stage, Variant: e.Variant,
 				Propensity: e.Propensity, Unit: w.lateUnit(x), Paired: e.Paired,

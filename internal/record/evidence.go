@@ -46,6 +46,8 @@ type Evidence struct {
 	Canceled bool `json:"canceled,omitempty"`
 	// Paired is the exchange of which this one, a shadow's, is a copy.
 	Paired string `json:"paired,omitempty"`
+	// Alone says of an exchange of a shadow stage that it has no copy, so that none need be waited for.
+	Alone bool `json:"alone,omitempty"`
 	// Case is the case of a sentinel suite that was replayed; Passed whether it passed, nil when that could not be told.
 	Case   string `json:"case,omitempty"`
 	Passed *bool  `json:"passed,omitempty"`
@@ -67,7 +69,7 @@ func NewEvidence(x *Exchange) (e Evidence, ok bool) {
 	e = Evidence{
 		ID: x.ID, Time: x.Time, Route: x.Route, Rollout: a.Rollout, Stage: a.Stage, Variant: x.Variant, Unit: a.Unit, Retries: x.Retries,
 		ErrorKind: x.ErrorKind, Status: x.Status, Latency: x.Latency, TTFT: x.TTFT, FinishReason: x.FinishReason, Refused: x.Refused,
-		Cost: x.Cost, Canceled: x.ErrorKind == Canceled, Paired: a.Pairs,
+		Cost: x.Cost, Canceled: x.ErrorKind == Canceled, Paired: a.Pairs, Alone: a.Alone,
 	}
 	switch x.Variant {
 	case "baseline":

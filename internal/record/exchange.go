@@ -22,6 +22,8 @@ type Assignment struct {
 	Unit string `json:"unit,omitempty"`
 	// Pairs is the exchange of which this one, a shadow's, is a copy.
 	Pairs string `json:"pairs,omitempty"`
+	// Alone says that there was a shadow, and that no copy went to it. It is not stored.
+	Alone bool `json:"alone,omitempty"`
 	// Elsewhere says that the exchange did not come over this gateway, so that it is no evidence here. It is not stored, and
 	// nobody can say it but the server.
 	Elsewhere bool `json:"-" cbor:"elsewhere,omitempty"`

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/rollout"
 )
 
@@ -40,9 +41,15 @@ func Rollouts(w io.Writer, rows []RolloutRow, opts TerminalOptions) error {
 		t.line("no rollouts")
 		return t.flush(w)
 	}
+	// Names of rollouts are whole, for they are what commands take; routes and candidates get what is left.
+	longest := 0
+	for i := range rows {
+		longest = max(longest, width(logLine(rows[i].Name, 64)))
+	}
+	rest := max(8, (t.Width-longest-rolloutsFixed)/2)
 	g := newGrid(1)
 	var head []cell
-	for _, name := range []string{"rollout", "route", "phase", "weight", "started (UTC)", "candidate"} {
+	for _, name := range []string{"rollout", "route", "phase", "weight", "started", "candidate"} {
 		head = append(head, cell{name, []style{dim}})
 	}
 	g.add(head...)
@@ -52,13 +59,16 @@ func Rollouts(w io.Writer, rows []RolloutRow, opts TerminalOptions) error {
 		if r.Kind != "rollout" {
 			weight, candidate = "", strings.Join(r.Stages, ", ")
 		}
-		g.add(plain(logLine(r.Name, 40)), plain(logLine(r.Route, 24)), phaseCell(r.Phase), plain(weight), plain(r.Created.UTC().Format("2006-01-02 15:04")), plain(logLine(candidate, 40)))
+		g.add(plain(logLine(r.Name, 64)), plain(logLine(r.Route, rest)), phaseCell(r.Phase), plain(weight), plain(r.Created.UTC().Format(time.DateOnly)), plain(logLine(candidate, rest)))
 	}
 	for _, line := range g.lines(t) {
 		t.line(line)
 	}
 	return t.flush(w)
 }
+
+// rolloutsFixed is the width of phase, weight and day, and of the space between the columns.
+const rolloutsFixed = len("rolled back") + len("12.5%") + len(time.DateOnly) + 5*2 + 2
 
 func percentOf(share float64) string { return fmt.Sprintf("%g%%", math.Round(share*1e6)/1e4) }
 
@@ -78,7 +88,7 @@ func phaseCell(phase string) cell {
 // Rollout writes how one rollout stands: where it is, why it does not go on, and each signal with its evidence.
 func Rollout(w io.Writer, r *RolloutRow, opts TerminalOptions) error {
 	t := newTerminal(opts)
-	t.line(fmt.Sprintf("%s on route %s: %s instead of %s", logLine(r.Name, 64), logLine(r.Route, 64), logLine(r.Candidate, 40), logLine(r.Baseline, 40)))
+	t.wrap("", fmt.Sprintf("%s on route %s: %s instead of %s", logLine(r.Name, 64), logLine(r.Route, 64), logLine(r.Candidate, 40), logLine(r.Baseline, 40)))
 	stages := make([]string, len(r.Stages))
 	for i, s := range r.Stages {
 		stages[i] = s
@@ -86,7 +96,7 @@ func Rollout(w io.Writer, r *RolloutRow, opts TerminalOptions) error {
 			stages[i] = "[" + s + "]"
 		}
 	}
-	t.line(fmt.Sprintf("%s  %s  since %s UTC", strings.ReplaceAll(r.Phase, "_", " "), strings.Join(stages, " > "), r.Since.UTC().Format(time.DateTime)))
+	t.wrap("", fmt.Sprintf("%s  %s  since %s UTC", strings.ReplaceAll(r.Phase, "_", " "), strings.Join(stages, " > "), r.Since.UTC().Format(time.DateTime)))
 	if r.Reason != "" {
 		t.wrap("", logLine(r.Reason, 1000))
 	}
@@ -94,30 +104,10 @@ func Rollout(w io.Writer, r *RolloutRow, opts TerminalOptions) error {
 		t.line(logLine(r.BothArms, 64) + " has become far worse in both arms")
 	}
 	t.line("")
-	g := newGrid(1)
-	g.right(3, 4, 5, 6)
-	var head []cell
-	for _, name := range []string{"signal", "role", "state", "baseline", "candidate", "95% of difference", "e-value of bar"} {
-		head = append(head, cell{name, []style{dim}})
-	}
-	g.add(head...)
-	for i := range r.Signals {
-		s := &r.Signals[i]
-		st := plain(s.State)
-		switch s.State {
-		case rollout.Worse, rollout.Both:
-			st.styles = []style{red}
-		case rollout.Within:
-			st.styles = []style{green}
-		}
-		g.add(plain(logLine(s.Name, 28)), plain(s.Role), st, plain(armOf(s.BaselineRate, s.BaselineN)), plain(armOf(s.CandidateRate, s.CandidateN)), plain(between(s.Low, s.High)), plain(evidenceOf(s)))
-	}
-	for _, line := range g.lines(t) {
-		t.line(line)
-	}
+	t.signals(r.Signals)
 	if n := refusedOf(r.Refused); n > 0 {
 		t.line("")
-		t.line(fmt.Sprintf("%d pieces of evidence taken, %d not: %s", r.Taken, n, countList(r.Refused)))
+		t.wrap("", fmt.Sprintf("%d pieces of evidence taken, %d not: %s", r.Taken, n, countList(r.Refused)))
 	}
 	for _, target := range r.Targets {
 		text := "has followed"
@@ -132,9 +122,58 @@ func Rollout(w io.Writer, r *RolloutRow, opts TerminalOptions) error {
 	return t.flush(w)
 }
 
-func armOf(rate *float64, n int64) string {
-	if rate == nil {
+// wideSignals is the width from which the table of signals says how many outcomes there are.
+const wideSignals = 100
+
+// signals writes a table of signals, by what they may do.
+func (t *terminal) signals(all []rollout.SignalStatus) {
+	g := newGrid(1)
+	g.right(2, 3, 4, 5)
+	var head []cell
+	for _, name := range []string{"signal", "state", "baseline", "candidate", "difference", "e-value"} {
+		head = append(head, cell{name, []style{dim}})
+	}
+	g.add(head...)
+	for _, role := range []string{config.RoleCritical, config.RoleSupporting, config.RoleObserve} {
+		first := true
+		for i := range all {
+			s := &all[i]
+			if s.Role != role {
+				continue
+			}
+			if first {
+				g.add(cell{role, []style{dim}})
+			}
+			first = false
+			st := plain(s.State)
+			switch s.State {
+			case rollout.Worse, rollout.Both:
+				st.styles = []style{red}
+			case rollout.Within:
+				st.styles = []style{green}
+			case rollout.WorseWithin:
+				st.text = "worse, within" // the margin
+			}
+			g.add(plain("  "+logLine(s.Name, signalName)), st, plain(t.arm(s.BaselineRate, s.BaselineN)), plain(t.arm(s.CandidateRate, s.CandidateN)), plain(between(s.Low, s.High)), plain(evidenceOf(s)))
+		}
+	}
+	for _, line := range g.lines(t) {
+		t.line(line)
+	}
+	t.line("")
+	t.wrap("", "difference: candidate minus baseline in points, at 95%; e-value: of the candidate being worse, and the bar at which it is withdrawn", dim)
+}
+
+// signalName is how much of a signal's name fits.
+const signalName = 16
+
+// arm is a rate, and of how many where there is room.
+func (t *terminal) arm(rate *float64, n int64) string {
+	switch {
+	case rate == nil:
 		return "–"
+	case t.Width < wideSignals:
+		return fmt.Sprintf("%.2f%%", 100**rate)
 	}
 	return fmt.Sprintf("%.2f%% of %d", 100**rate, n)
 }
@@ -143,15 +182,18 @@ func between(low, high *float64) string {
 	if low == nil || high == nil {
 		return "–"
 	}
-	return fmt.Sprintf("%+.2f to %+.2f pts", 100**low, 100**high)
+	return fmt.Sprintf("%+.2f to %+.2f", 100**low, 100**high)
 }
 
-// evidenceOf is the highest e-value so far beside the bar at which a signal alone rolls back.
+// evidenceOf is the highest e-value so far, and the bar at which a signal alone rolls back.
 func evidenceOf(s *rollout.SignalStatus) string {
 	e := math.Exp(math.Min(s.Peak, 700))
-	text := fmt.Sprintf("%.3g", e)
+	text := fmt.Sprintf("%.2g", e)
+	if e >= 10 && e < 1e4 {
+		text = fmt.Sprintf("%.0f", e)
+	}
 	if s.Bar != nil {
-		text += fmt.Sprintf(" of %.3g", math.Exp(*s.Bar))
+		text += fmt.Sprintf(" of %.0f", math.Exp(*s.Bar))
 	}
 	return text
 }

@@ -291,8 +291,9 @@ func (s *State) arm(e *record.Evidence) stats.Arm {
 func (s *State) exchange(e *record.Evidence) {
 	arm := s.arm(e)
 	if s.Doc.Stages[e.Stage].Shadow {
-		s.unassigned(e)
-		s.half(pairKey(e.ID), e, false)
+		if s.unassigned(e); !e.Alone {
+			s.half(pairKey(e.ID), e, false)
+		}
 		return
 	}
 	retry := e.Retries > 0

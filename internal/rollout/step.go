@@ -350,7 +350,7 @@ func (s *State) sentinelsPassed() bool { return s.Doc.Sentinels == nil || s.Sent
 func (s *State) promotable(elapsed time.Duration) (basis, why string) {
 	def := s.Doc.Stages[s.Stage]
 	if elapsed < def.MinDuration {
-		return "", fmt.Sprintf("%v of at least %v have passed", elapsed, def.MinDuration)
+		return "", fmt.Sprintf("%v of at least %v have passed", elapsed.Truncate(time.Second), def.MinDuration)
 	}
 	if s.BothArms != "" {
 		return "", s.BothArms + " is far worse in both arms"

@@ -75,6 +75,7 @@ type exported struct {
 	Scores           *string           `parquet:"scores,optional"`
 	Cut              []string          `parquet:"cut"`
 	Assigned         *string           `parquet:"assigned,optional"`
+	Guard            *string           `parquet:"guard,optional"`
 }
 
 const (
@@ -175,6 +176,7 @@ func export(x *record.Exchange) (exported, error) {
 	tree(&e.TopK, len(x.TopK) > 0, x.TopK)
 	tree(&e.Scores, len(x.Scores) > 0, x.Scores)
 	tree(&e.Assigned, x.Assigned != nil, x.Assigned)
+	tree(&e.Guard, x.Guard != nil, x.Guard)
 	if c := x.Content; c != nil {
 		e.System, e.Output, e.Refusal = &c.System, &c.Output, &c.Refusal
 		tree(&e.Input, len(c.Input) > 0, c.Input)

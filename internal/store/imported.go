@@ -204,6 +204,7 @@ func imported(e *exported) (x *record.Exchange, bad *RowError) {
 		x.Content = c
 	}
 	tree("assigned", e.Assigned, &x.Assigned)
+	tree("guard", e.Guard, &x.Guard)
 	return x, bad
 }
 

@@ -26,8 +26,15 @@ func TestParquetThereAndBack(t *testing.T) {
 		Params: map[string]any{"temperature": .5}, Seed: &seed, User: "anna", Session: "s", Tags: map[string]string{"a": "b", "c": ""}, Client: "ci", Retries: 1, Attempts: 2,
 		InputHash: "h", InputBytes: 10, OutputBytes: 20, Inclusion: .5, Redaction: "1-x", Found: map[string]int{"email": 2}, Embedding: []float32{1, -2.5}, Cut: []string{"output"},
 		Scores:   []record.OnlineScore{{Name: "tox", Value: &latency, Pass: &pass, Reason: "why"}},
-		Assigned: &record.Assignment{Rollout: "tone", Stage: 1, Pairs: "b"},
-		Content:  &record.Content{System: "be brief", Input: []record.Message{{Role: "user", Content: "hello"}}, Output: "hi", Body: json.RawMessage(`{"a":1}`)},
+		Assigned: &record.Assignment{Rollout: "tone", Stage: 1, Pairs: "b"}, Guard: &record.Guarded{Name: "strict", ID: "g", Outcome: "passed"},
+		Refused: true, ErrorKind: record.Server, Error: "e", Gaps: &record.Gaps{Count: 1}, Logprobs: &record.LogprobSummary{Tokens: 1}, TopK: []record.TokenLogprob{{Token: "a"}},
+		TraceID: "t", SpanID: "sp", ParentID: "pa",
+		Content: &record.Content{System: "be brief", Input: []record.Message{{Role: "user", Content: "hello"}}, Output: "hi", Body: json.RawMessage(`{"a":1}`)},
+	}
+	for v, i := reflect.ValueOf(full), 0; i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("field %s has no value in this test: give it one, and a column", v.Type().Field(i).Name)
+		}
 	}
 	in := []record.Exchange{full}
 	for i := range 200 {

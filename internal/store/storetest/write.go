@@ -33,6 +33,7 @@ func full() record.Exchange {
 		Scores: []record.OnlineScore{{Name: "toxicity", Value: ptr(.125), Pass: ptr(true), Label: "fine", Reason: "no such words", Signature: "toxicity@1", Inclusion: .5},
 			{Name: "judge", Error: "no answer", Signature: "judge@2"}},
 		Cut: []string{"content.output"}, Assigned: &record.Assignment{Rollout: "tone", Stage: 2, Pairs: "x-1"},
+		Guard: &record.Guarded{Name: "strict", Version: "2", ID: "abc", Outcome: "changed", Hits: map[string]int{"email": 1}},
 	}
 }
 
