@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -56,8 +58,30 @@ type Rollout struct {
 	Refused  map[string]int64       `json:"refused,omitempty" doc:"Pieces of evidence that were not, by reason"`
 	Targets  []actuator.TargetState `json:"targets,omitempty" doc:"How far what lies outside the gateway has followed; known to the process that leads"`
 	Document map[string]any         `json:"document" doc:"The rollout's document with its defaults"`
+	// Sentinels are nil for a rollout that has none.
+	Sentinels *Sentinels `json:"sentinels,omitempty"`
 	// Result is an experiment's.
 	Result *rollout.Result `json:"result,omitempty"`
+}
+
+// Sentinels are critical cases that are replayed against both variants, with their latest results.
+type Sentinels struct {
+	Suite string         `json:"suite"`
+	Cases []SentinelCase `json:"cases"`
+	Last  *time.Time     `json:"last,omitempty" doc:"When they were replayed last"`
+	Error string         `json:"error,omitempty" doc:"Why the last replay, or a part of it, has no result; that is no evidence against the candidate"`
+}
+
+// SentinelCase says whether each variant passed a case; null is not known.
+type SentinelCase struct {
+	Case      string `json:"case"`
+	Baseline  *bool  `json:"baseline,omitempty"`
+	Candidate *bool  `json:"candidate,omitempty"`
+}
+
+// Sort orders the cases by name.
+func (s *Sentinels) Sort() {
+	slices.SortFunc(s.Cases, func(a, b SentinelCase) int { return strings.Compare(a.Case, b.Case) })
 }
 
 func registerRollouts(a huma.API, s *server) {

@@ -52,6 +52,10 @@ type rollouts struct {
 	states  *bus.Bucket
 	history *bus.Bucket
 	plans   *bus.Bucket
+	// evidence takes what sentinels tell. env and prices are what their suites are read with.
+	evidence *bus.Publisher
+	env      func(string) (string, bool)
+	prices   string
 	// past returns the store, nil where it is another process'.
 	past func() past
 	// drivers follow what is told, while this process leads.
@@ -147,7 +151,7 @@ func (k *keptRollout) command(c rollout.Command, now time.Time) ([]rollout.Actio
 }
 
 func openRollouts(ctx context.Context, b *bus.Bus, codec *pipeline.Codec, server func() *config.Server, log *slog.Logger) (*rollouts, error) {
-	r := &rollouts{log: log, now: time.Now, server: server, codec: codec, past: func() past { return nil }, drivers: drivers{log: log}}
+	r := &rollouts{log: log, now: time.Now, server: server, codec: codec, evidence: b.Publisher(evidenceStream, bus.PublisherOptions{}), past: func() past { return nil }, drivers: drivers{log: log}}
 	for _, o := range []struct {
 		to   **bus.Bucket
 		name string
@@ -244,6 +248,9 @@ func (r *rollouts) Start(ctx context.Context, doc *config.Rollout, by, why strin
 	} else {
 		start.Baseline, start.Candidate = find(doc.Baseline), find(doc.Candidate)
 		k.S, err = rollout.New(doc, start, now)
+	}
+	if err == nil {
+		err = r.checkSentinels(ctx, k)
 	}
 	if err != nil {
 		return nil, err
@@ -584,6 +591,7 @@ func (s *Service) rolloutsOn(ctx context.Context, b *bus.Bus) (*rollouts, error)
 	if err != nil {
 		return nil, err
 	}
+	r.env, r.prices = s.o.Env, s.o.Prices
 	r.past = func() past {
 		if st, err := s.store.get(); err == nil {
 			return st
@@ -606,8 +614,11 @@ func (s *Service) lead(ctx context.Context, r *rollouts, b *bus.Bus) error {
 	if err := r.catchUp(held); err != nil {
 		return err
 	}
+	held, stop := context.WithCancel(held)
 	var steps sync.WaitGroup
 	defer steps.Wait()
+	defer stop() // also where the consumer ends before the lease
+	steps.Go(func() { r.watchSentinels(held) })
 	steps.Go(func() {
 		for held.Err() == nil {
 			if err := r.step(held); err != nil && held.Err() == nil && !s.ending.Load() {

@@ -63,7 +63,7 @@ func (v rolloutView) List(ctx context.Context) ([]api.Rollout, error) {
 	}
 	out := make([]api.Rollout, 0, len(all))
 	for _, k := range all {
-		shown, err := v.show(k)
+		shown, err := v.show(ctx, k)
 		if err != nil {
 			return nil, err
 		}
@@ -77,7 +77,7 @@ func (v rolloutView) Get(ctx context.Context, name string) (api.Rollout, error) 
 	if err != nil {
 		return api.Rollout{}, rolloutFault(err)
 	}
-	return v.show(k)
+	return v.show(ctx, k)
 }
 
 func (v rolloutView) Start(ctx context.Context, document []byte, by, why string) (api.Rollout, error) {
@@ -89,7 +89,7 @@ func (v rolloutView) Start(ctx context.Context, document []byte, by, why string)
 	if err != nil {
 		return api.Rollout{}, rolloutFault(placed(doc, err))
 	}
-	return v.show(k)
+	return v.show(ctx, k)
 }
 
 // placed says which key of a document is in the way of what is there already.
@@ -108,7 +108,7 @@ func (v rolloutView) Command(ctx context.Context, name string, c rollout.Command
 	if err != nil {
 		return api.Rollout{}, rolloutFault(err)
 	}
-	return v.show(k)
+	return v.show(ctx, k)
 }
 
 func (v rolloutView) History(ctx context.Context, name string) ([]rollout.Transition, error) {
@@ -116,7 +116,7 @@ func (v rolloutView) History(ctx context.Context, name string) ([]rollout.Transi
 	return all, rolloutFault(err)
 }
 
-func (v rolloutView) show(k *keptRollout) (api.Rollout, error) {
+func (v rolloutView) show(ctx context.Context, k *keptRollout) (api.Rollout, error) {
 	doc, plan := k.doc(), k.plan()
 	out := api.Rollout{Name: doc.Name, Kind: doc.Kind, Route: doc.Route, Phase: string(k.phase())}
 	b, err := json.Marshal(doc)
@@ -149,7 +149,8 @@ func (v rolloutView) show(k *keptRollout) (api.Rollout, error) {
 	}
 	out.Weight = weightOf(&plan, s.Candidate.Name)
 	out.Targets = v.drivers.states(doc.Route)
-	return out, nil
+	out.Sentinels, err = v.showSentinels(ctx, k)
+	return out, err
 }
 
 func percent(share float64) string { return fmt.Sprintf("%g%%", math.Round(share*1e6)/1e4) }

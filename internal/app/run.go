@@ -52,6 +52,9 @@ type RunOptions struct {
 	// planning says that nothing will be run, so that neither the baseline nor API keys need be there yet; asksJudges that
 	// judges are asked nevertheless.
 	planning, asksJudges bool
+	// alter changes the suite after it was read; may be nil. onlyCritical leaves only critical cases in.
+	alter        func(*config.Suite) error
+	onlyCritical bool
 	// Now is the clock by which a quarantine expires; nil for the system's.
 	Now func() time.Time
 	// Notice is told of what a user should know, one sentence at a time.
@@ -220,6 +223,11 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		}
 	}()
 	override(s.suite, o)
+	if o.alter != nil {
+		if err := o.alter(s.suite); err != nil {
+			return s, err
+		}
+	}
 	s.quarantine = newQuarantine(s.suite.Quarantine, o.today())
 	var errs config.Errors
 	for _, c := range s.suite.Gate {
@@ -329,7 +337,7 @@ func (s *session) scan(ctx context.Context, dir string) error {
 			return tests, errors.Join(s.left(left), err)
 		},
 		DecodeExpected: s.decodeExpected,
-		Expand:         s.suite.Default.Variants(),
+		Expand:         s.expand(),
 		CacheDir:       cmp.Or(s.o.CacheDir, DefaultCacheDir),
 	}
 	if s.o.SkipUnsupported {
@@ -363,6 +371,23 @@ func (s *session) scan(ctx context.Context, dir string) error {
 		return &Interrupted{Stopped: "interrupted while reading the dataset"}
 	}
 	return err
+}
+
+// expand makes several cases of a row, or none of one that is not wanted. Nil stands for each row as it is.
+func (s *session) expand() func(config.Test) ([]config.Test, error) {
+	several := s.suite.Default.Variants()
+	if !s.o.onlyCritical {
+		return several
+	}
+	return func(t config.Test) ([]config.Test, error) {
+		if !t.Critical && !s.suite.Default.Critical && !s.namedCritical(t.ID, append(t.Tags[:len(t.Tags):len(t.Tags)], s.suite.Default.Tags...), nil) {
+			return nil, nil
+		}
+		if several == nil {
+			return []config.Test{t}, nil
+		}
+		return several(t)
+	}
 }
 
 func (s *session) decodeTest(p config.Pos, raw map[string]any) (config.Test, error) {

@@ -62,6 +62,8 @@ type wireRollout struct {
 	Shadow          *wireShadow    `json:"shadow,omitempty" jsonschema:"description=Bounds of a shadow stage"`
 	Sentinels       *wireSentinels `json:"sentinels,omitempty" jsonschema:"description=Suite of critical cases that are replayed against the candidate"`
 	Override        *bool          `json:"override,omitempty" jsonschema:"description=Testers choose their variant by the header telltale-variant; true"`
+	AssignedBy      wireText       `json:"assigned_by,omitempty" jsonschema:"description=Who shares out the requests: telltale or outside; telltale when it is not set"`
+	Match           *wireMatch     `json:"match,omitempty" jsonschema:"description=With assigned_by: outside: what tells the arms' exchanges apart"`
 	Variants        []wireArm      `json:"variants,omitempty" jsonschema:"description=Of an experiment: its variants with their weights; the first is compared with"`
 	Metric          *wireSignal    `json:"metric,omitempty" jsonschema:"description=Of an experiment: what decides"`
 	Stop            *wireStop      `json:"stop,omitempty" jsonschema:"description=Of an experiment: when it ends"`
@@ -69,7 +71,7 @@ type wireRollout struct {
 
 type wireStage struct {
 	Pos         Pos      `json:"-"`
-	Weight      wireText `json:"weight" jsonschema:"description=Share of the units such as 5%; or shadow"`
+	Weight      wireText `json:"weight" jsonschema:"description=Share of the units such as 5%; or shadow; or open where only the router outside knows it"`
 	MinDuration wireSpan `json:"min_duration,omitempty" jsonschema:"description=Shortest time of the stage; 10m"`
 	MaxDuration wireSpan `json:"max_duration,omitempty" jsonschema:"description=When the stage is undecided; 24h"`
 	MinSamples  *int     `json:"min_samples,omitempty" jsonschema:"minimum=0,description=Fewest outcomes of the candidate; 500 and for a shadow 200 pairs"`
@@ -300,6 +302,7 @@ func (l *rolloutLoader) rollout(w *wireRollout) *Rollout {
 	r := &Rollout{
 		Kind: l.choice(w.Kind, KindRollout, KindExperiment), Name: w.Name.Text, Route: w.Route.Text,
 		Unit: l.choice(w.Unit, UnitRequest, UnitSession, UnitUser), Override: w.Override == nil || *w.Override,
+		AssignedBy: l.choice(w.AssignedBy, AssignedByTelltale, AssignedByOutside),
 	}
 	if !rolloutName(r.Name) {
 		l.fail(at(w.Name, w.Pos, "name"), r.Name, "not a name for a rollout", "small letters, digits and - only, at most 64, such as gpt-5-summer")
@@ -333,6 +336,7 @@ func (l *rolloutLoader) rollout(w *wireRollout) *Rollout {
 	l.stages(w, r)
 	l.signals(w, r)
 	l.bounds(w, r)
+	l.outside(w, r)
 	return r
 }
 
@@ -363,6 +367,10 @@ func (l *rolloutLoader) variant(w wireText, parent Pos, key, def string) string 
 }
 
 func (l *rolloutLoader) stages(w *wireRollout, r *Rollout) {
+	if w.Stages == nil && r.Outside() {
+		r.Stages = []Stage{newStage(false, 0)}
+		return
+	}
 	if w.Stages == nil {
 		for _, weight := range DefaultWeights() {
 			r.Stages = append(r.Stages, newStage(false, weight))
@@ -375,7 +383,7 @@ func (l *rolloutLoader) stages(w *wireRollout, r *Rollout) {
 	}
 	last := 0.0
 	for i := range w.Stages {
-		s, ok := l.stage(&w.Stages[i])
+		s, ok := l.stage(&w.Stages[i], r)
 		if !ok {
 			continue
 		}
@@ -383,6 +391,9 @@ func (l *rolloutLoader) stages(w *wireRollout, r *Rollout) {
 		switch {
 		case s.Shadow && i > 0:
 			l.fail(where, "shadow", "shadow comes after another stage", "shadow as the first stage only")
+		case s.Open() && len(w.Stages) > 1:
+			l.fail(where, openWeight, "a stage of open weight is not the only one", "weights that grow, or one stage of weight open")
+		case s.Open():
 		case !s.Shadow && s.Weight <= last:
 			l.fail(where, w.Stages[i].Weight.Text, fmt.Sprintf("the stages are out of order: the one before has %s", percent(last)), "weights that grow from stage to stage")
 		}
@@ -394,7 +405,7 @@ func (l *rolloutLoader) stages(w *wireRollout, r *Rollout) {
 		}
 		r.Stages = append(r.Stages, s)
 	}
-	if last != 1 && len(l.errs) == 0 {
+	if last != 1 && !r.Outside() && len(l.errs) == 0 {
 		end := w.Stages[len(w.Stages)-1]
 		l.fail(at(end.Weight, end.Pos, "weight"), end.Weight.Text, "the last stage does not give the candidate everything", "100% at the end")
 	}
@@ -414,11 +425,15 @@ func newStage(shadow bool, weight float64) Stage {
 	return s
 }
 
-func (l *rolloutLoader) stage(w *wireStage) (Stage, bool) {
+func (l *rolloutLoader) stage(w *wireStage, r *Rollout) (Stage, bool) {
 	where := at(w.Weight, w.Pos, "weight")
-	s := newStage(w.Weight.Text == "shadow", 0)
-	if !s.Shadow {
+	s := newStage(w.Weight.Text == "shadow" && !r.Outside(), 0)
+	if open := w.Weight.Text == openWeight && r.Outside(); !s.Shadow && !open {
 		weight, ok := parseShare(w.Weight.Text)
+		if r.Outside() && !(ok && weight > 0 && weight < 1) {
+			l.fail(where, w.Weight.Text, "not a weight with assigned_by: outside, where both arms must be seen", "open, or a share above 0 and below 100% such as 5%")
+			return s, false
+		}
 		if !ok || !(weight > 0 && weight <= 1) {
 			l.fail(where, w.Weight.Text, "not a weight", "shadow, or a share above 0 and up to 100% such as 5%")
 			return s, false
@@ -485,6 +500,7 @@ func (l *rolloutLoader) bounds(w *wireRollout, r *Rollout) {
 		}
 	}
 	if s := w.Sentinels; s != nil {
+		l.places["sentinels.suite"] = at(s.Suite, s.Pos, "suite")
 		r.Sentinels = &Sentinels{Suite: s.Suite.Text, Every: s.Every.or(defaultEvery)}
 		if r.Sentinels.Suite == "" {
 			l.fail(at(s.Suite, s.Pos, "suite"), "", "no suite is named", "a suite file such as critical.yaml")

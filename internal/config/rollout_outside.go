@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"maps"
-	"strings"
 )
 
 // Who decides which variant answers a request: values of Rollout.AssignedBy.
@@ -161,7 +160,7 @@ func (r *Rollout) checkMatch(s *Server) Errors {
 			if of, ok := s.Privacy.Routes[r.Route]; ok && of.Fields[field] != "" {
 				mode = of.Fields[field]
 			}
-			if mode != "" && !strings.HasPrefix(mode, "keep") {
+			if mode != "" && mode != "keep" {
 				errs = append(errs, &Error{Pos: r.Place(arm.key), Value: name, Problem: fmt.Sprintf("the server does not keep this tag as it is (privacy.fields.%s: %s)", field, mode), Want: "another tag, snapshot, model or served"})
 			}
 		}

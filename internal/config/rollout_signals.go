@@ -225,7 +225,7 @@ func (l *rolloutLoader) experiment(w *wireRollout, r *Rollout) {
 		{"candidate", w.Candidate.Text != ""}, {"baseline", w.Baseline.Text != ""}, {"stages", w.Stages != nil}, {"signals", w.Signals != nil},
 		{"supporting", w.Supporting != nil}, {"supporting_share", w.SupportingShare != nil}, {"undecided", w.Undecided.Text != ""},
 		{"bake", w.Bake.Given}, {"promotion", w.Promotion.Text != ""}, {"promotion_alpha", w.PromotionAlpha != nil},
-		{"shadow", w.Shadow != nil}, {"sentinels", w.Sentinels != nil},
+		{"shadow", w.Shadow != nil}, {"sentinels", w.Sentinels != nil}, {"assigned_by", w.AssignedBy.Text == AssignedByOutside}, {"match", w.Match != nil},
 	} {
 		if not.given {
 			l.fail(w.Pos.At(not.key), "", "this belongs to a rollout", "variants, metric and stop for an experiment")

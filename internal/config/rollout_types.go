@@ -112,6 +112,11 @@ type Rollout struct {
 	// Override lets testers choose their variant by a header.
 	Override bool
 
+	// AssignedBy says who shares out the requests. Baseline and Candidate are only names where that is another router, and
+	// Match tells their exchanges apart.
+	AssignedBy string
+	Match      Match
+
 	// Arms, Metric and Stop are an experiment's, which has no candidate, stages, signals or what belongs to these.
 	Arms   []ExperimentArm
 	Metric *Signal
@@ -211,6 +216,10 @@ func (r *Rollout) Waits() bool {
 // Check holds the rollout against the server: its route, variants and scorers must be there. The error is Errors.
 func (r *Rollout) Check(s *Server) error {
 	var errs Errors
+	if r.Outside() {
+		errs = append(r.checkScorers(s), r.checkMatch(s)...)
+		return append(errs, r.checkUnit(s)...).Err()
+	}
 	var route *Route
 	var names []string
 	for i := range s.Routes {
@@ -251,6 +260,11 @@ func (r *Rollout) Check(s *Server) error {
 		variant("baseline", r.Baseline)
 		variant("candidate", r.Candidate)
 	}
+	errs = append(errs, r.checkScorers(s)...)
+	return append(errs, r.checkUnit(s)...).Err()
+}
+
+func (r *Rollout) checkScorers(s *Server) (errs Errors) {
 	signals := r.Signals
 	if r.Metric != nil {
 		signals = []Signal{*r.Metric}
@@ -264,7 +278,12 @@ func (r *Rollout) Check(s *Server) error {
 			errs = append(errs, err)
 		}
 	}
-	if r.Waits() && r.Unit != UnitRequest {
+	return errs
+}
+
+// checkUnit says whether the server keeps who it was, where that is needed after the answer.
+func (r *Rollout) checkUnit(s *Server) (errs Errors) {
+	if (r.Waits() || r.Outside()) && r.Unit != UnitRequest {
 		mode := s.Privacy.Fields[r.Unit]
 		if of, ok := s.Privacy.Routes[r.Route]; ok && of.Fields[r.Unit] != "" {
 			mode = of.Fields[r.Unit]
@@ -274,7 +293,7 @@ func (r *Rollout) Check(s *Server) error {
 				Want: fmt.Sprintf("unit: request, no signal with a delay, or privacy.fields.%s: pseudonym", r.Unit)})
 		}
 	}
-	return errs.Err()
+	return errs
 }
 
 // checkScorer says whether the scorer of a signal scores the route.
@@ -331,6 +350,8 @@ type (
 		Shadow          *shadowJSON     `json:"shadow,omitempty"`
 		Sentinels       *sentinelsJSON  `json:"sentinels,omitempty"`
 		Override        bool            `json:"override"`
+		AssignedBy      string          `json:"assigned_by,omitempty"`
+		Match           *matchJSON      `json:"match,omitempty"`
 		Variants        []experimentArm `json:"variants,omitempty"`
 		Metric          *signalJSON     `json:"metric,omitempty"`
 		Stop            *stopJSON       `json:"stop,omitempty"`
@@ -410,6 +431,9 @@ func (r *Rollout) MarshalJSON() ([]byte, error) {
 		if s.Shadow {
 			one.Weight = "shadow"
 		}
+		if s.Open() {
+			one.Weight = openWeight
+		}
 		if s.Weight < 1 {
 			one.MinDuration, one.MaxDuration, one.MinSamples = s.MinDuration.String(), s.MaxDuration.String(), new(s.MinSamples)
 		}
@@ -417,6 +441,11 @@ func (r *Rollout) MarshalJSON() ([]byte, error) {
 	}
 	for i := range r.Signals {
 		out.Signals = append(out.Signals, r.Signals[i].json())
+	}
+	if r.Outside() {
+		out.Supporting, out.SupportingShare, out.Undecided, out.Promotion, out.PromotionAlpha = r.Supporting, r.SupportingShare, r.Undecided, r.Promotion, r.PromotionAlpha
+		out.AssignedBy, out.Match = r.AssignedBy, &matchJSON{r.Match.Baseline.json(), r.Match.Candidate.json()}
+		return json.Marshal(out)
 	}
 	out.Supporting, out.SupportingShare, out.Undecided, out.Bake = r.Supporting, r.SupportingShare, r.Undecided, r.Bake.String()
 	out.Promotion, out.PromotionAlpha = r.Promotion, r.PromotionAlpha

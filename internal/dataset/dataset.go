@@ -65,7 +65,8 @@ type Options struct {
 	// their __expected columns. It is called in every pass and returns ok false for an assertion
 	// that is left out. Nil makes these columns unsupported.
 	DecodeExpected func(pos config.Pos, text string) (a config.Assertion, ok bool, err error)
-	// Expand makes several cases of a row, if it is not nil; it may return the row alone.
+	// Expand makes several cases of a row, if it is not nil; it may return the row alone, or
+	// none, which leaves it out.
 	Expand func(config.Test) ([]config.Test, error)
 	// Unsupported is told, once a scan and file, of a column that asks for something that cannot
 	// be done, such as __providerOutput; the column is then left out. Nil makes it a mistake.

@@ -19,17 +19,21 @@ func (e *expanding) next() error {
 		e.cases = e.cases[1:]
 		return nil
 	}
-	if err := e.reader.next(); err != nil {
-		return err
-	}
-	e.row, e.cases = item{test: config.Test{Pos: e.reader.at()}}, nil
-	if e.err = e.reader.decode(&e.row); e.err == nil {
-		// The id is taken from its field before the row becomes several, which then get ids of their own.
-		if e.err = e.source.label(&e.row); e.err == nil {
-			e.cases, e.err = e.make(e.row.test)
+	for {
+		if err := e.reader.next(); err != nil {
+			return err
+		}
+		e.row, e.cases = item{test: config.Test{Pos: e.reader.at()}}, nil
+		if e.err = e.reader.decode(&e.row); e.err == nil {
+			// The id is taken from its field before the row becomes several, which then get ids of their own.
+			if e.err = e.source.label(&e.row); e.err == nil {
+				e.cases, e.err = e.make(e.row.test)
+			}
+		}
+		if e.err != nil || len(e.cases) > 0 {
+			return nil
 		}
 	}
-	return nil
 }
 
 // decode hands out the case at hand.
