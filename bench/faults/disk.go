@@ -46,7 +46,7 @@ func tryFull(ctx context.Context, o options, g outage, disk string) (out outcome
 	if err != nil {
 		return out, err
 	}
-	return m.report(o, g.name, fmt.Sprintf("%d × %v", len(m.turns), o.window)), nil
+	return m.report(o, g.name, fmt.Sprintf("%d × %v", len(m.turns), o.window), g.flood), nil
 }
 
 // fill writes to a file until the disk is full.

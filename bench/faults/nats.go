@@ -96,5 +96,5 @@ func tryNATS(ctx context.Context, o options, dir string) (out outcome, err error
 	if err = errors.Join(err, nats.thaw(), nats.stop()); err != nil {
 		return out, err
 	}
-	return m.report(o, "NATS killed, and stopped", fmt.Sprintf("%d × %v", len(m.turns), o.window)), nil
+	return m.report(o, "NATS killed, and stopped", fmt.Sprintf("%d × %v", len(m.turns), o.window), 0), nil
 }

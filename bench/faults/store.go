@@ -38,5 +38,5 @@ func tryStore(ctx context.Context, o options, dir string) (out outcome, err erro
 		}
 		return out, err
 	}
-	return m.report(o, "store cannot be opened", fmt.Sprintf("%d × %v, %v", len(m.turns)-1, o.window, o.storeAway)), nil
+	return m.report(o, "store cannot be opened", fmt.Sprintf("%d × %v, %v", len(m.turns)-1, o.window, o.storeAway), 0), nil
 }

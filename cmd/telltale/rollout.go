@@ -11,6 +11,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/api"
 	"github.com/telltale-llm/telltale/internal/app"
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/rollout"
 	"github.com/telltale-llm/telltale/internal/verdict"
@@ -32,7 +33,7 @@ docs/rollouts.md describes the document and how it is decided.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	remote.add(cmd)
-	cmd.AddCommand(newRolloutStartCmd(&remote), newRolloutStatusCmd(&remote), newRolloutWatchCmd(&remote), newRolloutHistoryCmd(&remote))
+	cmd.AddCommand(newRolloutStartCmd(&remote), newRolloutStatusCmd(&remote), newRolloutWatchCmd(&remote), newRolloutHistoryCmd(&remote), newRolloutForecastCmd(&remote))
 	for _, c := range []struct {
 		kind  rollout.CommandKind
 		short string
@@ -275,10 +276,36 @@ func rolloutRow(v *api.Rollout) report.RolloutRow {
 	if v.Decision != nil {
 		row.Reason = v.Decision.Reason
 	}
+	if row.Guarantee = v.Guarantee; v.AssignedBy == config.AssignedByOutside {
+		row.Outside = true
+	}
+	if s := v.Sentinels; s != nil {
+		row.Sentinels = sentinelsOf(s)
+	}
 	for _, t := range v.Targets {
 		row.Targets = append(row.Targets, report.RolloutTarget{Name: t.Target, Current: t.Applied >= t.Wanted, Error: t.Error})
 	}
 	return row
+}
+
+func sentinelsOf(s *api.Sentinels) *report.RolloutSentinels {
+	out := &report.RolloutSentinels{Error: s.Error}
+	if s.Last != nil {
+		out.Last = *s.Last
+	}
+	for _, c := range s.Cases {
+		switch {
+		case c.Candidate == nil:
+			out.Open = append(out.Open, c.Case)
+		case *c.Candidate:
+			out.Passed++
+		case c.Baseline != nil && !*c.Baseline:
+			out.Both = append(out.Both, c.Case)
+		default:
+			out.Alone = append(out.Alone, c.Case)
+		}
+	}
+	return out
 }
 
 // rolloutNames completes names of rollouts, if a server answers.

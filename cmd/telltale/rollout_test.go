@@ -406,7 +406,7 @@ func TestRolloutKilledLong(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for i := range kills {
-		time.Sleep(200*time.Millisecond + time.Duration(random.Int64N(int64(2500*time.Millisecond))))
+		time.Sleep(200*time.Millisecond + time.Duration(random.Int64N(int64(4*time.Second))))
 		var got api.Rollout
 		if err := r.get("/v1/rollouts/good", &got); err != nil {
 			t.Logf("kill %d: %v", i, err)

@@ -56,7 +56,7 @@ uncertainty, whether the system is still good.
 		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
 	})
 	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newFlakyCmd(s),
-		newServeCmd(), newDoctorCmd(), newExchangesCmd(), newStatsCmd(), newRolloutCmd(), newReplayCmd(), newForgetCmd(), newKeysCmd(), newPrivacyCmd(), newVersionCmd())
+		newServeCmd(), newDoctorCmd(), newExchangesCmd(), newStatsCmd(), newRolloutCmd(), newReplayCmd(), newForgetCmd(), newKeysCmd(), newPrivacyCmd(), newGuardCmd(), newVersionCmd())
 	return root
 }
 

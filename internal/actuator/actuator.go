@@ -77,12 +77,17 @@ func NewDriver(targets []Target, log *slog.Logger) *Driver {
 	return d
 }
 
-// Want replaces what is wanted. An older revision than the present is left out. It never blocks.
+// Want replaces what is wanted. An older revision than the present is left out, and so is one that says the same: the revision also grows
+// with every batch of evidence. It never blocks.
 func (d *Driver) Want(c Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.any && c.Revision <= d.wanted.Revision {
-		return
+	if d.any {
+		same := d.wanted
+		same.Revision, same.Time = c.Revision, c.Time
+		if c.Revision <= d.wanted.Revision || c == same {
+			return
+		}
 	}
 	d.wanted, d.any = c, true
 	for i := range d.states {

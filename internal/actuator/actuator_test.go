@@ -98,6 +98,26 @@ func TestDriver(t *testing.T) {
 	})
 }
 
+// TestDriverSaysItOnce: revisions that say what was said before, as those that only take up evidence, are not carried out again.
+func TestDriverSaysItOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		steady := &flaky{}
+		d := NewDriver([]Target{steady}, slog.New(slog.DiscardHandler))
+		defer d.Close()
+		for _, c := range []Change{change(1, .05), change(2, .05), change(3, .05), change(4, .25), change(5, .25), change(6, .05)} {
+			c.Time = c.Time.Add(time.Duration(c.Revision) * time.Second)
+			d.Want(c)
+			synctest.Wait()
+		}
+		if fmt.Sprint(steady.took) != "[1 4 6]" {
+			t.Errorf("%v", steady.took)
+		}
+		if err := d.Settle(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestWebhook(t *testing.T) {
 	status := http.StatusOK
 	var got Change

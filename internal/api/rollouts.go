@@ -37,17 +37,20 @@ func (e *RolloutError) Unwrap() error { return e.Err }
 
 // Rollout is how a rollout stands.
 type Rollout struct {
-	Name      string    `json:"name"`
-	Kind      string    `json:"kind" doc:"rollout or experiment"`
-	Route     string    `json:"route"`
-	Baseline  string    `json:"baseline,omitempty"`
-	Candidate string    `json:"candidate,omitempty"`
-	Phase     string    `json:"phase" doc:"pending, shadow, running, baking, paused, done, rolled_back or aborted"`
-	Stage     int       `json:"stage" doc:"From 0"`
-	Stages    []string  `json:"stages" doc:"What each stage gives to the candidate: shadow or a share"`
-	Weight    float64   `json:"weight" doc:"Share of the units that the candidate answers now"`
-	Created   time.Time `json:"created"`
-	Since     time.Time `json:"since" doc:"Start of the stage"`
+	Name      string   `json:"name"`
+	Kind      string   `json:"kind" doc:"rollout or experiment"`
+	Route     string   `json:"route"`
+	Baseline  string   `json:"baseline,omitempty"`
+	Candidate string   `json:"candidate,omitempty"`
+	Phase     string   `json:"phase" doc:"pending, shadow, running, baking, paused, done, rolled_back or aborted"`
+	Stage     int      `json:"stage" doc:"From 0"`
+	Stages    []string `json:"stages" doc:"What each stage gives to the candidate: shadow or a share"`
+	Weight    float64  `json:"weight" doc:"Share of the units that the candidate answers now; 0 where only a router outside knows it"`
+	// AssignedBy is outside where another router than telltale's shares out the requests.
+	AssignedBy string    `json:"assigned_by,omitempty" doc:"telltale or outside"`
+	Guarantee  string    `json:"guarantee,omitempty" doc:"In what the decisions can be trusted less than usually, where another router shares out the requests"`
+	Created    time.Time `json:"created"`
+	Since      time.Time `json:"since" doc:"Start of the stage"`
 	// Undecided says that the stage is at its end without a decision.
 	Undecided bool   `json:"undecided,omitempty"`
 	BothArms  string `json:"both_arms,omitempty" doc:"Signal that became far worse in both arms"`
@@ -95,7 +98,7 @@ func registerRollouts(a huma.API, s *server) {
 	huma.Register(a, start, s.startRollout)
 	huma.Register(a, op("get-rollout", http.MethodGet, path+"/{name}", "How a rollout stands", 404), s.getRollout)
 	huma.Register(a, op("rollout-history", http.MethodGet, path+"/{name}/history", "Every transition with what was known then, oldest first", 404), s.rolloutHistory)
-	huma.Register(a, op("rollout-verdict", http.MethodGet, path+"/{name}/verdict", "The verdict for a router outside, such as Argo Rollouts' web metric: passed, failed or undecided", 404), s.rolloutVerdict)
+	huma.Register(a, op("rollout-verdict", http.MethodGet, path+"/{name}/verdict", "The verdict for a router outside, such as Argo Rollouts' web metric: pass, fail or undecided", 404), s.rolloutVerdict)
 	huma.Register(a, op("flagger-webhook", http.MethodPost, path+"/{name}/flagger/{hook}", "A webhook of Flagger's: 200 to go on, 409 to wait; for rollback 200 to roll back", 409), s.flagger)
 	huma.Register(a, op("command-rollout", http.MethodPost, path+"/{name}/{command}", "Pause, resume, promote or abort a rollout", 404, 409, 422), s.commandRollout)
 }
@@ -128,7 +131,7 @@ func rolloutFailure(err error) error {
 			if e.Want != "" {
 				message += "; want " + e.Want
 			}
-			details = append(details, &huma.ErrorDetail{Location: "body." + e.Pos.Key, Message: message, Value: e.Value})
+			details = append(details, &huma.ErrorDetail{Location: strings.TrimSuffix("body."+e.Pos.Key, "."), Message: message, Value: e.Value})
 		}
 		return huma.NewError(bad.Status, "the document cannot be used", details...)
 	}
@@ -250,11 +253,10 @@ func (s *server) rolloutVerdict(ctx context.Context, in *RolloutName) (*struct{ 
 	return &struct{ Body rollout.Judgement }{*got.Decision}, nil
 }
 
+// flaggerInput leaves out Flagger's body, which says nothing that is needed.
 type flaggerInput struct {
 	RolloutName
 	Hook string `path:"hook" enum:"confirm-rollout,pre-rollout,rollout,confirm-traffic-increase,confirm-promotion,post-rollout,rollback,event"`
-	// Flagger's body says nothing that is needed here.
-	RawBody []byte `required:"false"`
 }
 
 // flagger answers 200 or 409 and nothing else, whatever happens: a rollout that is not known, or a bus that is down, is no reason

@@ -179,7 +179,11 @@ func replayBody(x *record.Exchange, snap *record.Snapshot, redactor *privacy.Red
 	if snap.ID == "" {
 		notes = append(notes, "the store has no snapshot "+x.Snapshot+" of this exchange, as when it was imported: model and parameters are those of the request itself, not what the route made of them")
 	}
-	maps.Copy(m, snap.Params)
+	for name, v := range snap.Params {
+		if name != snapshotGuard { // not a parameter: see wiretap.Snapshot
+			m[name] = v
+		}
+	}
 	if snap.Model != "" && m["model"] != nil {
 		m["model"] = snap.Model
 	}
@@ -195,11 +199,32 @@ func replayBody(x *record.Exchange, snap *record.Snapshot, redactor *privacy.Red
 	} else if len(x.Found) > 0 && redactor.Removes() {
 		notes = append(notes, "values were removed when it was kept, so that the request may not be the one of then")
 	}
+	if note := replayGuard(x, snap); note != "" {
+		notes = append(notes, note)
+	}
 	if len(x.Cut) > 0 {
 		notes = append(notes, fmt.Sprintf("what was kept is cut: %v", x.Cut))
 	}
 	body, err = json.Marshal(m)
 	return body, notes, err
+}
+
+// snapshotGuard is the key of a snapshot's parameters that has the guard's id.
+const snapshotGuard = "guard"
+
+// replayGuard says what the guard of then means for an answer of now; "" where there was none.
+func replayGuard(x *record.Exchange, snap *record.Snapshot) string {
+	id, _ := snap.Params[snapshotGuard].(string)
+	name, did := id, ""
+	if g := x.Guard; g != nil {
+		name = fmt.Sprintf("%s (%s)", g.Name, g.ID)
+		if g.Outcome != "passed" {
+			did = ", and the answer of then was " + g.Outcome + " by it"
+		}
+	} else if _, own := x.Params[snapshotGuard]; own || !record.IsSnapshotID(id) {
+		return "" // a parameter of the request's
+	}
+	return "the guard " + name + " is not applied to the answers of now, which are the model's own" + did + "; what it changed in the request is in what was kept"
 }
 
 const mostReplayed = 32 << 20 // bytes of an answer

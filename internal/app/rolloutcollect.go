@@ -47,7 +47,9 @@ func (c *partsCollector) rollouts(e emitter) {
 func (c *partsCollector) rollout(e emitter, s *rollout.State) {
 	name := s.Doc.Name
 	plan := s.Plan()
-	e.gauge(mRolloutWeight, weightOf(&plan, s.Candidate.Name), name, s.Doc.Route)
+	if !s.Doc.Outside() { // whose weight only the other router knows
+		e.gauge(mRolloutWeight, weightOf(&plan, s.Candidate.Name), name, s.Doc.Route)
+	}
 	e.gauge(mRolloutPhase, 1, name, string(s.Phase))
 	e.counter(mRolloutTaken, s.Taken, name)
 	for reason, n := range s.Refused {

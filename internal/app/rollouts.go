@@ -232,18 +232,28 @@ func (r *rollouts) Start(ctx context.Context, doc *config.Rollout, by, why strin
 		return nil, err
 	}
 	start := rollout.Start{By: by, Why: why}
-	baseline := find(doc.Baseline).Name
+	first := doc.Baseline
 	if doc.Kind == config.KindExperiment {
-		baseline = find(doc.Arms[0].Variant).Name
+		first = doc.Arms[0].Variant
 	}
-	frozen := freeze(ctx, r.past(), doc, baseline, r.now())
-	start.Frozen, start.Note = frozen.of, frozen.note
+	baseline := find(first).Name
+	if doc.Outside() {
+		// The store cannot tell the arms apart.
+		start.Note = rollout.Guarantee
+	} else {
+		frozen := freeze(ctx, r.past(), doc, baseline, r.now())
+		start.Frozen, start.Note = frozen.of, frozen.note
+	}
 	now := r.now()
 	if doc.Kind == config.KindExperiment {
 		ids := make([]string, len(doc.Arms))
+		named := *doc
+		named.Arms = slices.Clone(doc.Arms)
 		for i, a := range doc.Arms {
-			ids[i] = find(a.Variant).ID
+			v := find(a.Variant)
+			named.Arms[i].Variant, ids[i] = v.Name, v.ID // it may be named by its id, which a gateway does not know
 		}
+		doc = &named
 		k.X, err = rollout.NewExperiment(doc, ids, start, now)
 	} else {
 		start.Baseline, start.Candidate = find(doc.Baseline), find(doc.Candidate)
@@ -258,6 +268,9 @@ func (r *rollouts) Start(ctx context.Context, doc *config.Rollout, by, why strin
 	// The route's key is taken before the rollout is there: one that names none is what an interrupted start left, and free.
 	revision, before, err := r.free(ctx, doc.Route)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkServed(ctx, k, before); err != nil {
 		return nil, err
 	}
 	if _, err := r.states.Get(ctx, stateKey(doc.Name)); err == nil {
@@ -295,6 +308,9 @@ func (r *rollouts) variants(doc *config.Rollout) (func(name string) rollout.Vari
 	if err := doc.Check(server); err != nil {
 		return nil, err
 	}
+	if doc.Outside() {
+		return func(name string) rollout.Variant { return rollout.Variant{Name: name} }, nil
+	}
 	i := slices.IndexFunc(server.Routes, func(o config.Route) bool { return o.Name == doc.Route })
 	route := &server.Routes[i]
 	return func(name string) rollout.Variant {
@@ -305,6 +321,48 @@ func (r *rollouts) variants(doc *config.Rollout) (func(name string) rollout.Vari
 		with := route.With(v)
 		return rollout.Variant{Name: v.Name, ID: with.Behaviour()}
 	}, nil
+}
+
+// checkServed refuses a rollout that would not begin with what users get now: after one that was promoted that is its candidate, and to
+// go back to another behaviour at once is no rollout.
+func (r *rollouts) checkServed(ctx context.Context, k *keptRollout, before string) error {
+	doc := k.doc()
+	if before == "" || doc.Outside() {
+		return nil
+	}
+	last, err := r.Get(ctx, before)
+	if errors.Is(err, ErrNoRollout) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	served := ""
+	for _, a := range last.plan().Arms {
+		if a.Weight >= 1 {
+			served = a.Variant
+		}
+	}
+	server := r.server()
+	route := &server.Routes[slices.IndexFunc(server.Routes, func(o config.Route) bool { return o.Name == doc.Route })]
+	v, there := route.Variant(served)
+	if !there {
+		return nil // the route's own
+	}
+	with := route.With(v)
+	id := with.Behaviour()
+	if k.X != nil {
+		if slices.ContainsFunc(k.X.Arms, func(a rollout.Arm) bool { return a.ID == id }) {
+			return nil
+		}
+		return config.Errors{{Pos: doc.Place("variants[0]"), Value: k.X.Arms[0].Name, Problem: fmt.Sprintf("route %s serves %s since rollout %s", doc.Route, served, before),
+			Want: fmt.Sprintf("%s among the variants, or what it does as the route's own in server.yaml", served)}}
+	}
+	if k.S.Baseline.ID == id {
+		return nil
+	}
+	return config.Errors{{Pos: doc.Place("baseline"), Value: k.S.Baseline.Name, Problem: fmt.Sprintf("route %s serves %s since rollout %s", doc.Route, served, before),
+		Want: fmt.Sprintf("baseline: %s, or what it does as the route's own in server.yaml", served)}}
 }
 
 // free returns the revision of a route's key and the rollout that it names, which is not under way.
@@ -486,7 +544,7 @@ func (r *rollouts) take(ctx context.Context, b bus.Batch) error {
 				k.Seen = slices.Clone(k.Seen[over:])
 			}
 			*frame = b.Last
-			r.report(k, k.step(r.now()))
+			r.report(k, r.proceed(k))
 			return true, nil
 		})
 		if err != nil && !errors.Is(err, ErrNoRollout) {
@@ -500,6 +558,53 @@ func (r *rollouts) tell(k *keptRollout) {
 	r.drivers.want(r.server(), k)
 }
 
+// proceed gives a rollout the time, or ends one whose variants are not those any more that it began with: its evidence is about others.
+func (r *rollouts) proceed(k *keptRollout) []rollout.Action {
+	if why := r.changed(k); why != "" && !k.phase().Final() {
+		if actions, err := k.command(rollout.Command{Kind: rollout.Abort, By: rollout.Self, Why: why}, r.now()); err == nil {
+			return actions
+		}
+	}
+	return k.step(r.now())
+}
+
+// changed says what has become of a rollout's route and variants since it began, "" where they are the same.
+func (r *rollouts) changed(k *keptRollout) string {
+	doc := k.doc()
+	if doc.Outside() {
+		return ""
+	}
+	var arms []rollout.Variant
+	if k.X != nil {
+		for _, a := range k.X.Arms {
+			arms = append(arms, a.Variant)
+		}
+	} else {
+		arms = []rollout.Variant{k.S.Baseline, k.S.Candidate}
+	}
+	server := r.server()
+	i := slices.IndexFunc(server.Routes, func(o config.Route) bool { return o.Name == doc.Route })
+	if i < 0 {
+		return fmt.Sprintf("route %s is not in the configuration any more", doc.Route)
+	}
+	route := &server.Routes[i]
+	for _, a := range arms {
+		id := route.Behaviour()
+		if a.Name != config.Baseline {
+			v, ok := route.Variant(a.Name)
+			if !ok {
+				return fmt.Sprintf("variant %s of route %s is not in the configuration any more", a.Name, doc.Route)
+			}
+			with := route.With(v)
+			id = with.Behaviour()
+		}
+		if id != a.ID {
+			return fmt.Sprintf("the configuration of %s was changed: it was %s when the rollout began and is %s", a.Name, a.ID, id)
+		}
+	}
+	return ""
+}
+
 // step gives every rollout under way the time.
 func (r *rollouts) step(ctx context.Context) error {
 	names, err := r.names(ctx)
@@ -510,7 +615,7 @@ func (r *rollouts) step(ctx context.Context) error {
 		}
 		k, err := r.change(ctx, name, func(k *keptRollout) (bool, error) {
 			before := k.last()
-			r.report(k, k.step(r.now()))
+			r.report(k, r.proceed(k))
 			// The passing of time alone is not worth a write.
 			return k.last() != before, nil
 		})
@@ -641,20 +746,39 @@ type waiting struct {
 	// units are by name. failed says that they are not known: to look up what nobody waits for costs time, and nothing else.
 	units  map[string]string
 	failed bool
+	// routed are those whose requests another router shares out, by route; as they were when the rollouts could last be read.
+	routed map[string]outsideRollout
 }
 
 // any says whether anybody waits.
 func (w *waiting) any() bool {
-	if time.Since(w.asked) >= wantsEvery {
-		all, err := w.list()
-		w.asked, w.failed, w.units = time.Now(), err != nil, map[string]string{}
-		for _, k := range all {
-			if !k.phase().Final() && k.doc().Waits() {
-				w.units[k.doc().Name] = k.doc().Unit
-			}
+	w.ask()
+	return w.failed || len(w.units) > 0
+}
+
+// ask looks at the rollouts now and then.
+func (w *waiting) ask() {
+	if time.Since(w.asked) < wantsEvery {
+		return
+	}
+	all, err := w.list()
+	w.asked, w.failed, w.units = time.Now(), err != nil, map[string]string{}
+	routed := map[string]outsideRollout{}
+	for _, k := range all {
+		doc := k.doc()
+		if k.phase().Final() {
+			continue
+		}
+		if doc.Waits() {
+			w.units[doc.Name] = doc.Unit
+		}
+		if doc.Outside() {
+			routed[doc.Route] = outsideRollout{doc.Name, doc.Baseline, doc.Candidate, doc.Unit, doc.Match}
 		}
 	}
-	return w.failed || len(w.units) > 0
+	if err == nil || len(all) > 0 {
+		w.routed = routed
+	}
 }
 
 func (w *waiting) unit(rollout string) string { return w.units[rollout] }

@@ -180,6 +180,111 @@ func TestRolloutCounts(t *testing.T) {
 	}
 }
 
+// TestRolloutChangedConfiguration edits server.yaml while a rollout is under way: it ends when a behaviour that it compares is another
+// one or gone, and goes on when something else was changed.
+func TestRolloutChangedConfiguration(t *testing.T) {
+	f := func(from, to, why string) {
+		t.Helper()
+		dir := t.TempDir()
+		r, _ := atRollouts(t, dir)
+		if _, err := r.Start(t.Context(), aRollout(t, "swap"), "anna", ""); err != nil {
+			t.Fatal(err)
+		}
+		server, err := config.LoadServer(filepath.Join(dir, "server.yaml"), []byte(strings.ReplaceAll(rolloutServer, from, to)), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.server = func() *config.Server { return server }
+		if err := r.step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		k, err := r.Get(t.Context(), "swap")
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := k.transitions()[len(k.transitions())-1]
+		if why == "" {
+			if k.phase() != rollout.Running {
+				t.Errorf("%s to %s: %s: %s", from, to, k.phase(), last.Why)
+			}
+			return
+		}
+		if p := newestPlan(t, r); k.phase() != rollout.Aborted || last.By != rollout.Self || !strings.Contains(last.Why, why) || len(p.Arms) != 0 {
+			t.Errorf("%s to %s: %s: %s: %+v", from, to, k.phase(), last.Why, p)
+		}
+	}
+	f("third", "fourth", "")
+	f("pass_key: true", "pass_key: true\n    timeouts: {idle: 9s}", "")
+	f("model: next", "model: worse", "the configuration of canary was changed")
+	f("{name: canary, model: next}, ", "", "variant canary of route main is not in the configuration")
+	f("127.0.0.1:9", "127.0.0.1:10", "the configuration of baseline was changed")
+	f("name: main", "name: second", "route main is not in the configuration")
+}
+
+// TestRolloutAfterPromotion starts rollouts on a route that serves a promoted candidate: that is what they replace, as long as server.yaml
+// has it.
+func TestRolloutAfterPromotion(t *testing.T) {
+	dir := t.TempDir()
+	r, _ := atRollouts(t, dir)
+	if _, err := r.Start(t.Context(), aRollout(t, "swap"), "anna", ""); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := r.Command(t.Context(), "swap", rollout.Command{Kind: rollout.Promote, By: "anna"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	try := func(name, change string) error {
+		doc, err := config.LoadRollout("r.yaml", []byte(strings.Replace(strings.Replace(rolloutDoc, "candidate: canary", change, 1), "NAME", name, 1)), config.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = r.Start(t.Context(), doc, "anna", ""); err == nil {
+			_, err = r.Command(t.Context(), name, rollout.Command{Kind: rollout.Abort, By: "anna"})
+			if p := newestPlan(t, r); err == nil && (len(p.Arms) != 1 || p.Arms[0] != (arm{"canary", 1})) {
+				t.Errorf("%s: %+v", name, p.Arms)
+			}
+		}
+		return err
+	}
+	if err := try("third", "candidate: other"); err == nil || !strings.Contains(err.Error(), "baseline") || !strings.Contains(err.Error(), "serves canary since rollout swap") {
+		t.Errorf("%v", err)
+	}
+	if err := try("onward", "baseline: canary\ncandidate: other"); err != nil {
+		t.Error(err)
+	}
+	if err := try("back", "baseline: canary\ncandidate: baseline"); err != nil {
+		t.Error(err)
+	}
+	server, err := config.LoadServer(filepath.Join(dir, "server.yaml"), []byte(strings.Replace(rolloutServer, "{name: canary, model: next}, ", "", 1)), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.server = func() *config.Server { return server }
+	if _, err := r.Start(t.Context(), func() *config.Rollout { d := aRollout(t, "fourth"); d.Candidate = "other"; return d }(), "anna", ""); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExperimentNamedByID starts an experiment that names a variant by the id of its behaviour: gateways get its name.
+func TestExperimentNamedByID(t *testing.T) {
+	r, _ := atRollouts(t, t.TempDir())
+	route := &r.server().Routes[0]
+	v, _ := route.Variant("canary")
+	with := route.With(v)
+	doc, err := config.LoadRollout("e.yaml", []byte(`{kind: experiment, name: tone, route: main, metric: {kind: error_rate},
+variants: [{name: baseline, weight: 50%}, {name: "`+with.Behaviour()+`", weight: 50%}]}`), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Start(t.Context(), doc, "anna", ""); err != nil {
+		t.Fatal(err)
+	}
+	if p := newestPlan(t, r); len(p.Arms) != 1 || p.Arms[0] != (arm{"canary", .5}) {
+		t.Errorf("%+v", p.Arms)
+	}
+}
+
 // TestRolloutTogether starts rollouts on one route at the same time, and commands one from many sides: one start wins, each
 // command takes effect once.
 func TestRolloutTogether(t *testing.T) {

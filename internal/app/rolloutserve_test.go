@@ -313,3 +313,67 @@ func TestShadowBounds(t *testing.T) {
 		t.Errorf("%v, %v", st.Shadow, err)
 	}
 }
+
+// TestExperimentEnds runs an experiment between two variants, each user on one, until the difference is shown.
+func TestExperimentEnds(t *testing.T) {
+	s := serveYAML(t, fmt.Sprintf(variantsText, newModels(t, nil).URL)+"scorers: [{name: polite, assert: {type: contains, value: now}}]\n")
+	s.begin(t, `
+kind: experiment
+name: tone
+route: main
+unit: user
+variants: [{name: baseline, weight: 50%}, {name: canary, weight: 50%}]
+metric: {score: polite}
+stop: {min_duration: 1s, max_duration: 1h, min_samples: 20}
+`)
+	s.until(t, "tone", func(r *api.Rollout) bool { return r.Phase == string(rollout.Running) })
+	first := map[string]string{}
+	alone := 0 // users without a name
+	for text := ""; text != "I am next"; alone++ { // until the plan is in force here
+		text, _ = s.say(t, asking)
+	}
+	sent := 0
+	got := api.Rollout{}
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end) && !ended(&got); {
+		moved := ""
+		for range 50 {
+			user := fmt.Sprint("u", sent/2) // each twice
+			sent++
+			text, _ := s.say(t, asking, "telltale-user", user)
+			if was, known := first[user]; known && was != text {
+				moved = user
+			}
+			first[user] = text
+		}
+		got = s.until(t, "tone", func(*api.Rollout) bool { return true })
+		if moved != "" && !ended(&got) {
+			t.Fatalf("user %s was on both variants", moved)
+		}
+	}
+	if got.Phase != string(rollout.Done) || got.Result == nil || got.Result.Outcome != rollout.OutcomeSignificant {
+		t.Fatalf("%+v", got)
+	}
+	page := got.Result.Markdown()
+	for _, want := range []string{"# Experiment tone", "**canary** is worse than baseline", "| canary |", "significant", "A user counts once"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q in\n%s", want, page)
+		}
+	}
+	if v := got.Result.Variants; *v[0].Mean != 1 || *v[1].Mean != 0 || v[0].N+v[1].N > int64(len(first)+alone) {
+		t.Errorf("%+v of %d users", v, len(first))
+	}
+	// Everybody gets the baseline again.
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		all := true
+		for i := range 20 {
+			text, _ := s.say(t, asking, "telltale-user", fmt.Sprint("u", i))
+			all = all && text == "I am now"
+		}
+		if all {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the experiment goes on for users")
+		}
+	}
+}

@@ -141,13 +141,19 @@ func (v rolloutView) show(ctx context.Context, k *keptRollout) (api.Rollout, err
 	decision := s.Verdict()
 	out.Decision = &decision
 	for _, st := range doc.Stages {
-		if st.Shadow {
+		switch {
+		case st.Shadow:
 			out.Stages = append(out.Stages, "shadow")
-			continue
+		case st.Open():
+			out.Stages = append(out.Stages, "open")
+		default:
+			out.Stages = append(out.Stages, percent(st.Weight))
 		}
-		out.Stages = append(out.Stages, percent(st.Weight))
 	}
-	out.Weight = weightOf(&plan, s.Candidate.Name)
+	out.AssignedBy, out.Guarantee = doc.AssignedBy, s.Guarantee()
+	if out.Weight = weightOf(&plan, s.Candidate.Name); doc.Outside() {
+		out.Weight = doc.Stages[s.Stage].Weight
+	}
 	out.Targets = v.drivers.states(doc.Route)
 	out.Sentinels, err = v.showSentinels(ctx, k)
 	return out, err

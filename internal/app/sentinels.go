@@ -46,13 +46,13 @@ type sentinels struct {
 func (q *sentinels) path() (string, error) {
 	name := q.doc.Sentinels.Suite
 	if !filepath.IsLocal(name) {
-		return "", q.wrong("not a file below the folder of server.yaml", "a path relative to that folder, such as critical.yaml", nil)
+		return "", q.wrong("not a file below the folder of server.yaml", "a path relative to that folder, such as critical.yaml")
 	}
 	return filepath.Join(filepath.Dir(q.server.File), name), nil
 }
 
-func (q *sentinels) wrong(problem, want string, err error) error {
-	return &config.Error{Pos: q.doc.Place("sentinels.suite"), Value: q.doc.Sentinels.Suite, Problem: problem, Want: want, Err: err}
+func (q *sentinels) wrong(problem, want string) error {
+	return config.Errors{{Pos: q.doc.Place("sentinels.suite"), Value: q.doc.Sentinels.Suite, Problem: problem, Want: want}}
 }
 
 // check reads the suite and everything that it refers to, without asking anybody.
@@ -72,7 +72,12 @@ func (q *sentinels) narrow(ctx context.Context, o *RunOptions) (cases int, err e
 	for range 2 {
 		s, err := open(ctx, o)
 		if err != nil {
-			return 0, q.wrong("the server cannot use this suite", "a suite that runs as it is, beside server.yaml", err)
+			if ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
+			// Who starts a rollout need not know where the server has its files.
+			why := strings.ReplaceAll(err.Error(), filepath.Dir(q.server.File)+string(filepath.Separator), "")
+			return 0, q.wrong("the server cannot use this suite: "+why, "a suite in the folder of server.yaml that telltale run could run")
 		}
 		cases = s.ref.Cases * len(s.suite.Prompts)
 		critical := s.critical > 0
@@ -85,7 +90,7 @@ func (q *sentinels) narrow(ctx context.Context, o *RunOptions) (cases int, err e
 		o.onlyCritical = true
 	}
 	if cases == 0 || cases > mostSentinels {
-		return cases, q.wrong(fmt.Sprintf("it has %d cases to replay", cases), fmt.Sprintf("1 to %d; those marked critical are replayed, or all when none is", mostSentinels), nil)
+		return cases, q.wrong(fmt.Sprintf("it has %d cases to replay", cases), fmt.Sprintf("1 to %d; those marked critical are replayed, or all when none is", mostSentinels))
 	}
 	return cases, nil
 }
@@ -172,7 +177,7 @@ func (q *sentinels) serve(ctx context.Context, paths, variants [2]string) (addre
 	if i < 0 {
 		return "", nil, fmt.Errorf("the server has no route %s any more", q.doc.Route)
 	}
-	cfg := &config.Server{File: q.server.File, Guards: q.server.Guards}
+	cfg := &config.Server{File: q.server.File, Guards: q.server.Guards, Listen: config.Listen{Gateway: "127.0.0.1:0"}} // refuses pages of browsers
 	for n, name := range variants {
 		route := q.server.Routes[i]
 		if name != config.Baseline {
@@ -215,11 +220,15 @@ func (q *sentinels) serve(ctx context.Context, paths, variants [2]string) (addre
 type sentinelResult struct {
 	name                string
 	baseline, candidate *bool
+	why                 string // why one could not be told
 }
 
 // results counts a case by most of its answers. Answers that could not be had or judged are no answers.
 func (q *sentinels) results(f *Finished) ([]sentinelResult, error) {
-	type count struct{ passed, judged int }
+	type count struct {
+		passed, judged int
+		why            string
+	}
 	by := map[string]*[2]count{}
 	var names []string
 	for s, err := range readOutcomes(f.Dir) {
@@ -246,6 +255,10 @@ func (q *sentinels) results(f *Finished) ([]sentinelResult, error) {
 			arm.judged++
 		case verdict.Fail:
 			arm.judged++
+		default:
+			if arm.why = s.Error; arm.why == "" {
+				arm.why = "it could not be judged"
+			}
 		}
 	}
 	told := func(c count) *bool {
@@ -256,7 +269,13 @@ func (q *sentinels) results(f *Finished) ([]sentinelResult, error) {
 	}
 	out := make([]sentinelResult, 0, len(names))
 	for _, name := range names {
-		out = append(out, sentinelResult{name, told(by[name][0]), told(by[name][1])})
+		one := sentinelResult{name: name, baseline: told(by[name][0]), candidate: told(by[name][1])}
+		if one.candidate == nil {
+			one.why = "candidate: " + by[name][1].why
+		} else if one.baseline == nil {
+			one.why = "baseline: " + by[name][0].why
+		}
+		out = append(out, one)
 	}
 	return out, nil
 }

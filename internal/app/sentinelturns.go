@@ -10,6 +10,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/api"
 	"github.com/telltale-llm/telltale/internal/bus"
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/pipeline"
 	"github.com/telltale-llm/telltale/internal/rollout"
 )
@@ -121,25 +122,26 @@ func (r *rollouts) replaySentinels(ctx context.Context, k *keptRollout) {
 	q := r.sentinelsOf(k)
 	results, err := q.ask(ctx, k.S.Baseline.Name, k.S.Candidate.Name)
 	run.Ended, run.Cases = r.now().UTC(), len(results)
-	unknown := 0
+	unknown, why := 0, ""
 	for _, one := range results {
-		if one.baseline == nil || one.candidate == nil {
+		if one.why != "" {
 			unknown++
+			why = one.name + ", " + config.Clip(one.why, 300)
 		}
 	}
 	if err == nil {
 		err = r.tellSentinels(ctx, q, k, results, run.Started)
 	}
-	if ctx.Err() != nil {
-		return // another process goes on
+	if drop, ok := errors.AsType[*bus.DropError](err); ctx.Err() != nil || ok && drop.Reason == bus.Closed {
+		return // another process goes on, or this one after its next start
 	}
 	switch {
 	case err != nil:
 		run.Error = err.Error()
 		r.log.Error("the sentinels of a rollout could not be replayed; that is no evidence against the candidate", "rollout", doc.Name, "route", doc.Route, "error", err)
 	case unknown > 0:
-		run.Error = fmt.Sprintf("%d of %d cases had no answer, or none that could be judged", unknown, len(results))
-		r.log.Warn("sentinels of a rollout without a result", "rollout", doc.Name, "route", doc.Route, "cases", unknown)
+		run.Error = fmt.Sprintf("%d of %d cases have no result, such as %s", unknown, len(results), why)
+		r.log.Warn("sentinels of a rollout without a result", "rollout", doc.Name, "route", doc.Route, "cases", unknown, "such as", why)
 	}
 	if err := r.keepSentinelRun(ctx, doc.Name, &run); err != nil && ctx.Err() == nil {
 		r.log.Error("what came of a rollout's sentinels cannot be kept", "rollout", doc.Name, "error", err)

@@ -121,3 +121,43 @@ func TestForgetReachesTheBus(t *testing.T) {
 		t.Error("another person's words are gone")
 	}
 }
+
+// The guard's id in a snapshot is no parameter of the model's, and a replay says that the guard is not applied.
+func TestReplayBehindAGuard(t *testing.T) {
+	var sent map[string]any
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent = nil
+		if err := json.NewDecoder(r.Body).Decode(&sent); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"id":"x","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"project nightjar"},"finish_reason":"stop"}]}`)
+	}))
+	defer up.Close()
+	const id = "0123456789abcdef"
+	f := func(g *record.Guarded, params map[string]any, body, note, own string) {
+		t.Helper()
+		x := record.Exchange{ID: "1", Route: "main", Upstream: "u", API: record.APIChat, Endpoint: "/v1/chat/completions", Guard: g, Params: params, Content: &record.Content{Output: "no", Body: json.RawMessage(body)}}
+		snap := record.Snapshot{ID: "s", Params: map[string]any{"guard": id, "temperature": 0.5}}
+		if own != "" {
+			snap.Params["guard"] = own
+		}
+		got, err := RunReplay(t.Context(), ReplayOptions{Exchange: x, Snapshot: snap, Repeats: 1, Timeout: time.Minute,
+			Server: &config.Server{Data: t.TempDir(), Routes: []config.Route{{Name: "main", Upstreams: []config.Upstream{{Name: "u", URL: up.URL}}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := strings.Join(got.Notes, "\n")
+		if note == "" && strings.Contains(all, "guard") || !strings.Contains(all, note) {
+			t.Errorf("%q, want %q", all, note)
+		}
+		if text, _ := sent["guard"].(string); text != own || sent["temperature"] != 0.5 {
+			t.Errorf("sent %v", sent)
+		}
+	}
+	const plain, told = `{"model":"m","messages":[]}`, `{"model":"m","guard":"mine","messages":[]}`
+	f(nil, nil, plain, "the guard "+id+" is not applied to the answers of now", "")
+	f(&record.Guarded{Name: "hotfix", ID: id, Outcome: "passed"}, nil, plain, "the guard hotfix ("+id+") is not applied", "")
+	f(&record.Guarded{Name: "hotfix", ID: id, Outcome: "blocked"}, nil, plain, "the answer of then was blocked by it", "")
+	f(nil, map[string]any{"guard": "mine"}, told, "", "mine")
+}

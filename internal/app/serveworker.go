@@ -52,7 +52,7 @@ func (s *Service) consume(ctx context.Context) error {
 		Scorers: s.scorers, Secret: s.state.Load().server.Privacy.Key, Live: s.live,
 	}
 	wait := s.outcomesWanted(ctx, b)
-	options.Evidence = pipeline.EvidenceOptions{Sink: b.Publisher(evidenceStream, bus.PublisherOptions{}), Outcomes: wait.any, Unit: wait.unit, Find: st.Exchange}
+	options.Evidence = pipeline.EvidenceOptions{Sink: b.Publisher(evidenceStream, bus.PublisherOptions{}), Outcomes: wait.any, Unit: wait.unit, Find: st.Exchange, Outside: wait.outside}
 	bucket, err := b.Bucket(ctx, budgetBucket)
 	switch {
 	case err == nil:

@@ -155,7 +155,7 @@ func guarded(r *guard.Report) *record.Guarded {
 	if r == nil {
 		return nil
 	}
-	out := &record.Guarded{Name: r.Guard, Version: r.Version, ID: r.ID, Outcome: r.Outcome, Failure: string(r.Failure), Repaired: r.Repaired, Asked: r.Asked, Model: r.Model}
+	out := &record.Guarded{Name: r.Guard, Version: r.Version, ID: r.ID, Outcome: r.Outcome, Failure: string(r.Failure), Repaired: r.Repaired, Asked: r.Asked, Model: r.Model, Held: r.Held}
 	for _, h := range r.Hits {
 		if out.Hits == nil {
 			out.Hits = map[string]int{}

@@ -26,7 +26,7 @@ type drivers struct {
 func (d *drivers) want(server *config.Server, k *keptRollout) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.on || len(server.Targets) == 0 || k.X != nil {
+	if !d.on || len(server.Targets) == 0 || k.X != nil || k.doc().Outside() {
 		return
 	}
 	if d.byRoute == nil || !reflect.DeepEqual(d.targets, server.Targets) {

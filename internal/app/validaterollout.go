@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -35,7 +36,11 @@ func ValidateRollout(path string, servers []string, env func(string) (string, bo
 		if err != nil {
 			continue // it is validated itself
 		}
-		if err := doc.Check(server); err != nil {
+		err = doc.Check(server)
+		if err == nil && doc.Sentinels != nil {
+			err = (&sentinels{doc: doc, server: server, env: env}).check(context.Background())
+		}
+		if err != nil {
 			misses = append(misses, err)
 			continue
 		}

@@ -152,6 +152,7 @@ type wireShare struct {
 	Value float64
 	Text  string
 	Pos   Pos
+	bad   bool // it could not be read, which has been said
 }
 
 func (v *wireShare) decodeNode(d *decoder, n ast.Node, p Pos) {
@@ -160,6 +161,7 @@ func (v *wireShare) decodeNode(d *decoder, n ast.Node, p Pos) {
 	f, good := parseShare(s)
 	if !ok || !good {
 		d.fail(v.Pos, d.show(n), "not a share", "such as 5% or 0.05")
+		v.bad = true
 	}
 	v.Text, v.Value = s, f
 }
@@ -288,7 +290,7 @@ func (l *rolloutLoader) choice(w wireText, allowed ...string) string {
 
 // chance is a probability strictly between 0 and 1.
 func (l *rolloutLoader) chance(w *wireShare, def float64) float64 {
-	if w == nil {
+	if w == nil || w.bad {
 		return def
 	}
 	if !(w.Value > 0 && w.Value < 1) {
@@ -476,7 +478,7 @@ func (l *rolloutLoader) bounds(w *wireRollout, r *Rollout) {
 	r.Shadow = Shadow{Share: 1, Parallel: 4, Timeout: time.Minute}
 	if s := w.Shadow; s != nil {
 		if s.Share != nil {
-			if r.Shadow.Share = s.Share.Value; !(r.Shadow.Share > 0 && r.Shadow.Share <= 1) {
+			if r.Shadow.Share = s.Share.Value; !s.Share.bad && !(r.Shadow.Share > 0 && r.Shadow.Share <= 1) {
 				l.fail(s.Share.Pos, s.Share.Text, "not a share of the requests", "above 0 and up to 100%")
 			}
 		}

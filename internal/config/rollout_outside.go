@@ -67,8 +67,11 @@ func (l *rolloutLoader) outside(w *wireRollout, r *Rollout) {
 		{"override", w.Override != nil && *w.Override, "the router outside decides who gets what"},
 	} {
 		if not.given {
-			l.fail(w.Pos.At(not.key), "", "not possible with assigned_by: outside", not.want)
+			l.fail(w.Pos.At(not.key), "", "not possible with assigned_by: outside", "none: "+not.want)
 		}
+	}
+	if r.Candidate == Baseline {
+		l.fail(w.Candidate.Pos, r.Candidate, "the candidate has the baseline's name", "a name of its own, such as v2")
 	}
 	if r.Bake = 0; r.Undecided == UndecidedPromote {
 		l.fail(w.Undecided.Pos, r.Undecided, "stages do not go on by themselves with assigned_by: outside", "hold, extend or abort")

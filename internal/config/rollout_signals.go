@@ -151,7 +151,7 @@ func (l *rolloutLoader) direction(w *wireSignal, r *Rollout, g *Signal) {
 	switch {
 	case w.Margin == nil && g.Role != RoleObserve:
 		l.fail(w.Pos.At("margin"), "", fmt.Sprintf("signal %s has no margin", g.Name), "how much worse still does not matter, such as 1%; or role: observe")
-	case w.Margin == nil:
+	case w.Margin == nil || w.Margin.bad:
 	case !(w.Margin.Value > 0) || !g.Relative && w.Margin.Value >= 1 || w.Margin.Value > 100:
 		l.fail(w.Margin.Pos, w.Margin.Text, "not a margin", "a difference above 0 and below 100%; with relative: true up to 10000%")
 	default:
@@ -257,6 +257,7 @@ func (l *rolloutLoader) arms(w *wireRollout, r *Rollout) {
 		switch {
 		case v.Weight == nil:
 			l.fail(v.Pos.At("weight"), "", "no weight", "a share of the units such as 50%")
+		case v.Weight.bad:
 		case !(v.Weight.Value > 0 && v.Weight.Value < 1):
 			l.fail(v.Weight.Pos, v.Weight.Text, "not a weight", "above 0 and below 100%")
 		default:
@@ -301,7 +302,7 @@ func (l *rolloutLoader) stop(w *wireStop, r *Rollout) {
 		s.Significant = *w.Significant
 	}
 	if w.Futility != nil {
-		if s.Futility = w.Futility.Value; !(s.Futility >= 0 && s.Futility < 1) {
+		if s.Futility = w.Futility.Value; !w.Futility.bad && !(s.Futility >= 0 && s.Futility < 1) {
 			l.fail(w.Futility.Pos, w.Futility.Text, "not a difference", "from 0 to below 1")
 		}
 	}

@@ -136,6 +136,15 @@ func TestRolloutMistakes(t *testing.T) {
 		}
 	}
 	const head = "name: r\nroute: main\ncandidate: new\n"
+	// What cannot be read is one mistake, not two.
+	for _, text := range []string{
+		"alpha: .nan\n", "promotion_alpha: [1]\n", "signals: [{kind: error_rate, margin: many}]\n", "shadow: {share: all}\n",
+	} {
+		_, err := loadRollout(head + text)
+		if all, ok := errors.AsType[Errors](err); !ok || len(all) != 1 || all[0].Problem != "not a share" {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 	f("", "the file is empty")
 	f("[]", "not a rollout")
 	f("- a", "not a rollout", "conf/rollout.yaml:1")
@@ -336,6 +345,7 @@ func TestRolloutSchema(t *testing.T) {
 	}
 	f(tenLines, true)
 	f(trial, true)
+	f(routedOutside, true)
 	f("name: r\nroute: main\n", false)
 	f("name: r\nroute: main\ncandidate: new\nstagess: [1%]\n", false)
 	f("name: r\nroute: main\ncandidate: new\nsignals: [{kind: nonsense, margin: 1%}]\n", false)
@@ -343,7 +353,7 @@ func TestRolloutSchema(t *testing.T) {
 	f("name: r\nroute: main\ncandidate: new\nsignals: [{kind: error_rate, margin: 1%, role: vital}]\n", false)
 	f("name: r\nroute: main\ncandidate: new\nstages: [0.05, {weight: 25%, min_samples: 3}, 100%]\nbake: 0\nalpha: 1%\n", true)
 	f("kind: experiment\nname: r\nroute: main\nmetric: {score: q}\n", false)
-	for _, text := range []string{tenLines, trial} {
+	for _, text := range []string{tenLines, trial, routedOutside} {
 		r, err := loadRollout(text)
 		if err != nil {
 			t.Fatal(err)
@@ -359,6 +369,7 @@ func TestRolloutSchema(t *testing.T) {
 func FuzzRollout(f *testing.F) {
 	f.Add(tenLines)
 	f.Add(trial)
+	f.Add(routedOutside)
 	f.Add("name: r\nroute: main\ncandidate: new\nstages: [shadow, {weight: 1%, min_duration: 0, max_duration: 1d}, 1]\n")
 	f.Add("{\"name\": \"r\", \"route\": \"m\", \"candidate\": \"c\", \"signals\": [{\"kind\": \"cost\", \"role\": \"observe\", \"threshold\": 1e300}]}")
 	f.Add("name: r\nstages: [&a [*a]]\nsignals: [{<<: {kind: score}}]\n")
@@ -367,12 +378,15 @@ func FuzzRollout(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !(r.Alpha > 0 && r.Alpha < 1) || r.Kind == KindRollout && (len(r.Stages) == 0 || r.Stages[len(r.Stages)-1].Weight != 1) {
+		if !(r.Alpha > 0 && r.Alpha < 1) || r.Kind == KindRollout && (len(r.Stages) == 0 || r.Stages[len(r.Stages)-1].Weight != 1 && !r.Outside()) {
 			t.Fatalf("%+v", r)
 		}
 		last := 0.0
 		for i, s := range r.Stages {
-			if s.Shadow && i > 0 || !s.Shadow && !(s.Weight > last && s.Weight <= 1) || s.MinDuration > s.MaxDuration || s.MinSamples < 0 {
+			if s.Open() && (!r.Outside() || len(r.Stages) > 1) {
+				t.Fatalf("stage %d of %+v", i, r.Stages)
+			}
+			if s.Shadow && i > 0 || !s.Shadow && !s.Open() && !(s.Weight > last && s.Weight <= 1) || s.MinDuration > s.MaxDuration || s.MinSamples < 0 {
 				t.Fatalf("stage %d of %+v", i, r.Stages)
 			}
 			if !s.Shadow {

@@ -521,3 +521,25 @@ func TestMemory(t *testing.T) {
 		t.Errorf("live heap: scan %d, rows %d bytes", scan, most)
 	}
 }
+
+// Expand leaves rows out by making no case of them, wherever they stand, and several of others.
+func TestExpandToNone(t *testing.T) {
+	f := func(rows string, want ...string) {
+		t.Helper()
+		opts := testOptions()
+		opts.Expand = func(c config.Test) ([]config.Test, error) {
+			n, _ := c.Vars["n"].(string)
+			out := []config.Test{}
+			for range len(n) {
+				out = append(out, c)
+			}
+			return out, nil
+		}
+		got, ref := ids(t, open(t, opts, config.Tests{Path: write(t, "c.csv", "id,n\n"+rows)}))
+		if strings.Join(got, " ") != strings.Join(want, " ") || ref.Cases != len(want) {
+			t.Errorf("%q of %d, want %q", got, ref.Cases, want)
+		}
+	}
+	f("a,x\nb,\nc,x\n", "a", "c")
+	f("a,\nb,x\nc,\n", "b")
+}

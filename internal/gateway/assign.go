@@ -113,7 +113,7 @@ func (g *Gateway) SetPlan(route string, p *Plan) error {
 		names = append(names, p.Shadow.Variant)
 	}
 	for _, n := range names {
-		if r.variants[n] == nil {
+		if r.behaviour(n) == nil {
 			return fmt.Errorf("gateway: route %s has no variant %s", route, n)
 		}
 	}
@@ -131,6 +131,14 @@ func (s *state) named(route string) *route {
 		}
 	}
 	return nil
+}
+
+// behaviour returns the baseline or a variant of a route, whichever of them r is; nil where there is none of the name.
+func (r *route) behaviour(name string) *route {
+	if name == config.Baseline {
+		return r.home
+	}
+	return r.home.variants[name]
 }
 
 // assignment is what a plan makes of a request.
@@ -162,23 +170,31 @@ func (c *call) assign() {
 	// 53 bits, which a float64 holds exactly.
 	c.to.plan, c.to.u = p, float64(binary.BigEndian.Uint64(sum[:8])>>11)/(1<<53)
 	c.to.unit = hex.EncodeToString(sum[8:16])
-	rest, from := 1., 0.
+	rest, from, drawn, counts := 1., 0., config.Baseline, true
 	for _, a := range p.Arms {
-		rest -= a.Weight
 		if from <= c.to.u && c.to.u < from+a.Weight {
-			if c.use(a.Variant) {
-				c.to.propensity = a.Weight
-			} else {
-				// A reload took the variant away, or it does not speak the request's API: the baseline answers, but not by
-				// the plan's probability.
-				c.g.stats.unassigned.Add(1)
-				c.to.plan, c.to.unit = nil, ""
-			}
-			return
+			drawn, c.to.propensity = a.Variant, a.Weight
 		}
 		from += a.Weight
+		rest -= a.Weight
+		counts = counts && (a.Weight == 0 || c.able(a.Variant))
 	}
-	c.to.propensity = max(0, rest)
+	if drawn == config.Baseline {
+		c.to.propensity = max(0, rest)
+	}
+	// A reload may have taken a variant away, or it does not speak the request's API. Then the request is no evidence, whichever arm it
+	// falls on: with one arm's requests left out, events of the others alone would speak for it.
+	if counts = counts && (rest < 1e-9 || c.able(config.Baseline)); !counts {
+		c.g.stats.unassigned.Add(1)
+		c.to.plan, c.to.unit, c.to.propensity = nil, "", 1
+	}
+	c.use(drawn)
+}
+
+// able says whether a variant can answer the request.
+func (c *call) able(name string) bool {
+	v := c.route.behaviour(name)
+	return v != nil && len(v.tiers[c.api]) > 0
 }
 
 // use makes a variant answer.
@@ -186,11 +202,10 @@ func (c *call) use(name string) bool {
 	if name == config.Baseline {
 		return true
 	}
-	v := c.route.variants[name]
-	if v == nil || len(v.tiers[c.api]) == 0 {
+	if !c.able(name) {
 		return false
 	}
-	c.to.variant, c.route = name, v
+	c.to.variant, c.route = name, c.route.behaviour(name)
 	return true
 }
 

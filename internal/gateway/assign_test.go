@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -128,6 +129,20 @@ func TestAssignEdges(t *testing.T) {
 	}
 	if seen["canary"] < 10 || seen["other"] < 10 || seen[config.Baseline] > 0 {
 		t.Errorf("%v", seen)
+	}
+	// One that does not speak the request's API leaves no evidence on either arm: with its own requests left out, the baseline's
+	// failures alone would speak for it.
+	silent := *cfg
+	silent.Routes = []config.Route{cfg.Routes[0]}
+	silent.Routes[0].Variants = slices.Clone(cfg.Routes[0].Variants)
+	silent.Routes[0].Variants[0].Upstreams = slices.Clone(cfg.Routes[0].Variants[0].Upstreams)
+	silent.Routes[0].Variants[0].Upstreams[0].Format = "anthropic"
+	if err := s.Reload(&silent); err != nil {
+		t.Fatal(err)
+	}
+	set(plan(.5))
+	for range 20 {
+		f("/v1/chat/completions", "base", false)
 	}
 	// A reload keeps the plan; without the variant the baseline answers, and it is counted.
 	set(plan(1))
@@ -258,6 +273,27 @@ func TestShadow(t *testing.T) {
 	s.tapped(t)
 	if st := s.Stats(); st.Shadowed != 2 || st.ShadowDrops[ShadowBudget] != 1 || asked.Load() != 2 {
 		t.Errorf("%d copied, %v dropped, %d asked", st.Shadowed, st.ShadowDrops, asked.Load())
+	}
+}
+
+// TestShadowOfTheRoutesOwn copies what a variant answers to the route's own behaviour.
+func TestShadowOfTheRoutesOwn(t *testing.T) {
+	for _, to := range []string{config.Baseline, "other"} {
+		s := start(t, withCanary(echoAs(t, "base"), echoAs(t, "canary")), Options{})
+		err := s.SetPlan("main", plan(1, func(p *Plan) { p.Shadow = &Shadow{Variant: to, Share: 1, Parallel: 1, Timeout: 5 * time.Second} }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got := post(t, s, "/v1/chat/completions", canaryBody); !strings.HasPrefix(got, "canary ") {
+			t.Fatalf("the user got %q", got)
+		}
+		a, b := s.tapped(t), s.tapped(t)
+		if a.Variant == "shadow" {
+			a, b = b, a
+		}
+		if a.Variant != "canary" || b.Variant != "shadow" || b.Pairs != a.ID || b.Behind() != to || !strings.HasPrefix(string(b.Answer), "base ") {
+			t.Errorf("%+v\n%+v", a, b)
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ func (c *call) mirror() {
 	}
 	s := p.Shadow
 	c.t.Alone = true
-	v := c.route.variants[s.Variant]
+	v := c.route.behaviour(s.Variant)
 	if v == nil || len(v.tiers[c.api]) == 0 || c.to.u >= s.Share {
 		return
 	}

@@ -66,6 +66,8 @@ type route struct {
 	guard   *guard.Guard // nil for none
 	// variants are the route's other behaviours, by name; they share its name, counters and slot.
 	variants map[string]*route
+	// home is the route itself, of which this is a variant or the baseline.
+	home *route
 }
 
 type rules struct {
@@ -107,6 +109,7 @@ func (g *Gateway) compile(cfg *config.Server, old *state) (*state, error) {
 			errs.Append(rc.Pos, err)
 			continue
 		}
+		r.home = r
 		r.variants = make(map[string]*route, len(rc.Variants))
 		for k := range rc.Variants {
 			with := rc.With(&rc.Variants[k])
@@ -115,6 +118,7 @@ func (g *Gateway) compile(cfg *config.Server, old *state) (*state, error) {
 				errs.Append(rc.Variants[k].Pos, err)
 				continue
 			}
+			v.home = r
 			r.variants[rc.Variants[k].Name] = v
 		}
 		s.routes = append(s.routes, r)

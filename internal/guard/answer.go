@@ -3,6 +3,7 @@ package guard
 import (
 	"bytes"
 	"net/http"
+	"slices"
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
@@ -66,6 +67,7 @@ func (g *Guard) Answer(o Options) *Answer {
 	a.report = Report{Guard: g.c.Name, Version: g.c.Version, ID: g.c.ID}
 	if b := o.Before; b != nil {
 		a.tried, a.report = b.tried, b.Report
+		a.report.Hits = slices.Clone(b.Report.Hits)
 	}
 	switch o.API {
 	case record.APIChat, record.APICompletions:

@@ -317,6 +317,16 @@ func people(x *record.Exchange, a, resource attrs) {
 		x.Tags[clip(name, maxName)] = clip(value, 2*maxName)
 	}
 	var names []string
+	for name := range resource { // those of the span come after, and hold
+		if strings.HasPrefix(name, tagPrefixes[0]) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		tag(strings.ToValidUTF8(strings.TrimPrefix(name, tagPrefixes[0]), "\ufffd"), resource.str(name))
+	}
+	names = names[:0]
 	for name := range a {
 		if slices.ContainsFunc(tagPrefixes[:], func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
 			names = append(names, name)
@@ -340,8 +350,11 @@ func people(x *record.Exchange, a, resource attrs) {
 			tag(k, jsonText(m[k]))
 		}
 	}
-	tag("environment", resource.str("deployment.environment.name", "deployment.environment"))
-	tag("version", resource.str("service.version"))
+	for name, value := range map[string]string{"environment": resource.str("deployment.environment.name", "deployment.environment"), "version": resource.str("service.version")} {
+		if x.Tags[name] == "" { // what was said for telltale holds
+			tag(name, value)
+		}
+	}
 }
 
 // streaming says whether the answer was streamed, and how long its first token took, in seconds.

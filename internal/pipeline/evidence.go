@@ -30,6 +30,15 @@ type EvidenceOptions struct {
 	Find     func(ctx context.Context, id string) (record.Exchange, error)
 	// Unit says what a rollout assigns as one: request, session or user; nil, and "" of one that is not known, are a request.
 	Unit func(rollout string) string
+	// Outside says of which rollout an exchange is that another router gave its variant; nil for none. A rollout under way that
+	// it does not know of yet gets no evidence meanwhile, whatever the outcome.
+	Outside func(x *record.Exchange) (o Outside, ok bool)
+}
+
+// Outside is what an exchange is for a rollout whose requests another router shares out.
+type Outside struct {
+	Rollout, Variant string
+	Unit             string // what counts once: request, session or user
 }
 
 // EvidenceBatch is a record of the evidence stream. A batch of the worker's that is processed again after a crash gives records
@@ -67,7 +76,10 @@ func (c *Codec) DecodeEvidence(b []byte) (EvidenceBatch, error) {
 func (w *Worker) findings(ctx context.Context, j *job) ([]record.Evidence, error) {
 	var out []record.Evidence
 	for i := range j.fresh {
-		if e, ok := record.NewEvidence(&j.fresh[i]); ok {
+		x := &j.fresh[i]
+		if e, ok := record.NewEvidence(x); ok {
+			out = append(out, e)
+		} else if e, ok := w.outside(x); ok {
 			out = append(out, e)
 		}
 	}
@@ -93,10 +105,16 @@ func (w *Worker) findings(ctx context.Context, j *job) ([]record.Evidence, error
 			x = &found
 		}
 		// Who sends exchanges from elsewhere may say of them what they like.
-		if e, ok := record.NewEvidence(x); ok && x.Source == record.SourceGateway && (l.Score.Value != nil || l.Score.Pass != nil) {
+		e, ok := record.NewEvidence(x)
+		if ok = ok && x.Source == record.SourceGateway; ok {
+			e.Unit = w.lateUnit(x)
+		} else {
+			e, ok = w.outside(x)
+		}
+		if ok && (l.Score.Value != nil || l.Score.Pass != nil) {
 			out = append(out, record.Evidence{
 				ID: e.ID, Kind: record.EvidenceOutcome, Time: e.Time, Route: e.Route, Rollout: e.Rollout, Stage: e.Stage, Variant: e.Variant,
-				Propensity: e.Propensity, Unit: w.lateUnit(x), Paired: e.Paired,
+				Propensity: e.Propensity, Unrouted: e.Unrouted, Unit: e.Unit, Paired: e.Paired,
 				Scores: []record.EvidenceScore{{Name: l.Score.Name, Value: l.Score.Value, Pass: l.Score.Pass}},
 			})
 		}
@@ -108,10 +126,28 @@ func (w *Worker) findings(ctx context.Context, j *job) ([]record.Evidence, error
 // made of the session or user as they are stored, always, also where the hash is still here: all outcomes of one user are then of one
 // unit. It is empty, and the outcome no evidence, where the server does not keep who it was.
 func (w *Worker) lateUnit(x *record.Exchange) string {
-	kind, who := "", ""
+	kind := ""
 	if w.o.Evidence.Unit != nil {
 		kind = w.o.Evidence.Unit(x.Assigned.Rollout)
 	}
+	return w.storedUnit(x, x.Assigned.Rollout, kind)
+}
+
+// outside is what an exchange is evidence of that another router gave its variant.
+func (w *Worker) outside(x *record.Exchange) (e record.Evidence, ok bool) {
+	if w.o.Evidence.Outside == nil || x.Variant == record.VariantShadow {
+		return e, false
+	}
+	o, ok := w.o.Evidence.Outside(x)
+	if !ok {
+		return e, false
+	}
+	return record.UnroutedEvidence(x, o.Rollout, o.Variant, w.storedUnit(x, o.Rollout, o.Unit)), true
+}
+
+// storedUnit is the unit of an exchange, made of the session or user as they are stored; empty where there is none.
+func (w *Worker) storedUnit(x *record.Exchange, rollout, kind string) string {
+	who := ""
 	switch kind {
 	case "session":
 		who = x.Session
@@ -122,7 +158,7 @@ func (w *Worker) lateUnit(x *record.Exchange) string {
 		return ""
 	}
 	h := hmac.New(sha256.New, w.o.Secret)
-	h.Write([]byte("unit\x00" + x.Assigned.Rollout + "\x00" + kind + "\x00" + who))
+	h.Write([]byte("unit\x00" + rollout + "\x00" + kind + "\x00" + who))
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 

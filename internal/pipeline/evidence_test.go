@@ -200,3 +200,85 @@ func TestLateUnit(t *testing.T) {
 		t.Errorf("%v", none)
 	}
 }
+
+// TestOutsideEvidence: what another router gave its variant is evidence without a probability, with the session or user as it is stored
+// as its unit; also what is learnt of it later.
+func TestOutsideEvidence(t *testing.T) {
+	codec, value := NewCodec(), .75
+	var records []bus.Record
+	add := func(data []byte, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, bus.Record{Data: data})
+	}
+	tagged := func(id, version string) record.Exchange {
+		x := exchangeOf(id)
+		x.Source, x.User, x.Tags, x.ErrorKind = record.SourceOTLP, "ann", map[string]string{"version": version}, record.Server
+		return x
+	}
+	claims, copied := tagged("claims", "v2"), tagged("copy", "v2")
+	claims.Assigned, copied.Variant = &record.Assignment{Rollout: "swap", Elsewhere: true}, record.VariantShadow
+	for _, x := range []record.Exchange{tagged("a", "v1"), tagged("b", "v2"), tagged("c", "v3"), claims, copied, assigned("own", "canary", .05)} {
+		add(codec.Exchange(&x))
+	}
+	add(codec.Late(&record.Late{Exchange: "old", Mark: "m", Time: sampleStart, Score: record.OnlineScore{Name: "feedback", Value: &value}, Redaction: "1"}))
+	h := &heard{}
+	w, err := NewWorker(WorkerOptions{Source: new(bus.Bus), Stream: "s", Store: newMemory(), Codec: codec, Log: slog.New(slog.DiscardHandler), Evidence: EvidenceOptions{
+		Sink: h, Outcomes: func() bool { return true },
+		Find: func(_ context.Context, id string) (record.Exchange, error) { return tagged(id, "v1"), nil },
+		Outside: func(x *record.Exchange) (Outside, bool) {
+			return Outside{Rollout: "shop", Variant: x.Tags["version"], Unit: "user"}, x.Tags["version"] == "v1" || x.Tags["version"] == "v2"
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.handle(t.Context(), bus.Batch{ID: "b1", Records: records}); err != nil {
+		t.Fatal(err)
+	}
+	got, units := "", map[string]bool{}
+	for _, item := range h.items {
+		b, err := codec.DecodeEvidence(item.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range b.Evidence {
+			got += fmt.Sprintf("%s %s %s %s %v %s\n", e.ID, e.Kind, e.Rollout, e.Variant, e.Unrouted, e.ErrorKind)
+			if e.Unrouted {
+				units[e.Unit] = true
+				if e.Propensity != 0 || len(e.Unit) != 16 {
+					t.Errorf("%+v", e)
+				}
+			}
+		}
+	}
+	if want := "a  shop v1 true server\nb  shop v2 true server\nclaims  shop v2 true server\nown  swap canary false \nold outcome shop v1 true \n"; got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	if len(units) != 1 {
+		t.Errorf("one user is %d units", len(units))
+	}
+}
+
+// A copy is scored when its original is, whatever the share.
+func TestCopiesAreScoredTogether(t *testing.T) {
+	s := &scoring{Scoring: Scoring{Name: "polite", Share: .3}}
+	both := 0
+	for i := range 1000 {
+		x := assigned(fmt.Sprint("x", i), "baseline", 0)
+		y := assigned(fmt.Sprint("y", i), record.VariantShadow, 1)
+		x.Content, y.Content, y.Assigned.Pairs = &record.Content{}, &record.Content{}, x.ID
+		a, b := s.wants([]byte("k"), &x), s.wants([]byte("k"), &y)
+		if a != b {
+			t.Fatalf("%s: %t, its copy: %t", x.ID, a, b)
+		}
+		if a {
+			both++
+		}
+	}
+	if both < 240 || both > 360 {
+		t.Errorf("%d of 1000", both)
+	}
+}

@@ -79,7 +79,11 @@ func chosen(secret []byte, scorer, id string, share float64) bool {
 }
 
 func (s *scoring) wants(secret []byte, x *record.Exchange) bool {
-	return x.Content != nil && (len(s.Routes) == 0 || slices.Contains(s.Routes, x.Route)) && chosen(secret, s.Name, x.ID, s.Share)
+	id := x.ID
+	if a := x.Assigned; a != nil && a.Pairs != "" {
+		id = a.Pairs // a copy is scored when its original is, for the two are compared
+	}
+	return x.Content != nil && (len(s.Routes) == 0 || slices.Contains(s.Routes, x.Route)) && chosen(secret, s.Name, id, s.Share)
 }
 
 // Before a scorer that costs money is asked, part of its budget is taken from the ledger, so that what all workers spend together

@@ -60,6 +60,9 @@ const (
 // Keep says whether x's content is kept, and the probability with which that was. It may be called before redaction or
 // after it, but always at the same point; after it, users and sessions must be pseudonyms or be kept, for masked ones
 // are all one unit. Without a user or a session what is sampled is the next smaller unit.
+//
+// An exchange of a rollout's that only its second chance has kept is marked as picked: whether that happens depends on its
+// variant and its outcome, so that scores of its content are no evidence.
 func (s *Sampler) Keep(x *record.Exchange) (keep bool, inclusion float64) {
 	share := min(max(s.cfg.Content, 0), 1)
 	if math.IsNaN(share) {
@@ -70,8 +73,11 @@ func (s *Sampler) Keep(x *record.Exchange) (keep bool, inclusion float64) {
 		return keep, share
 	}
 	q := s.chance(time.Now())
-	if s.draw("exchange", x.ID) < q {
+	if !keep && s.draw("exchange", x.ID) < q {
 		keep = true
+		if x.Assigned != nil {
+			x.Assigned.Picked = true
+		}
 	}
 	return keep, 1 - (1-share)*(1-q)
 }
@@ -100,6 +106,9 @@ func (s *Sampler) unit(x *record.Exchange) string {
 		if x.Session != "" {
 			return "session\x00" + x.Session
 		}
+	}
+	if a := x.Assigned; a != nil && a.Pairs != "" {
+		return "request\x00" + a.Pairs // a copy goes with its original, for the two are compared
 	}
 	return "request\x00" + x.ID
 }

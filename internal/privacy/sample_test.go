@@ -120,3 +120,36 @@ func TestFewAreKept(t *testing.T) {
 		}
 	})
 }
+
+// What a rollout compares must not depend on the variant: apart from those that are marked, a candidate's answers are kept when the
+// baseline's would have been, and a copy when its original is.
+func TestKeepMarksWhatVariantsAdd(t *testing.T) {
+	s := NewSampler(testKey, config.Capture{Content: .2, Unit: "request", Errors: true, MaxErrors: 1 << 20})
+	picked := 0
+	for i := range 2000 {
+		of := func(id, variant, pairs string) *record.Exchange {
+			return &record.Exchange{ID: id, Variant: variant, Assigned: &record.Assignment{Rollout: "swap", Pairs: pairs}}
+		}
+		id := fmt.Sprint("x", i)
+		base, canary, copied := of(id, "baseline", ""), of(id, "canary", ""), of(id+"s", record.VariantShadow, id)
+		want, _ := s.Keep(base)
+		if base.Assigned.Picked {
+			t.Fatal("a usual answer of the baseline's is marked")
+		}
+		for _, x := range []*record.Exchange{canary, copied} {
+			if keep, _ := s.Keep(x); !keep || x.Assigned.Picked == want {
+				t.Fatalf("%s: kept %t, picked %t; the baseline's is kept: %t", x.ID, keep, x.Assigned.Picked, want)
+			}
+			x.Scores = []record.OnlineScore{{Name: "polite", Pass: new(true)}}
+			if e, ok := record.NewEvidence(x); !ok || len(e.Scores) == 1 != want {
+				t.Fatalf("%+v", e)
+			}
+		}
+		if canary.Assigned.Picked {
+			picked++
+		}
+	}
+	if picked < 1500 || picked > 1700 {
+		t.Errorf("%d of 2000", picked)
+	}
+}

@@ -28,6 +28,8 @@ type Evidence struct {
 	// Propensity is the probability, fixed before the outcome, with which the exchange went to the candidate, whichever
 	// arm it fell on: that of the variant, or 1 minus that of the baseline.
 	Propensity float64 `json:"propensity"`
+	// Unrouted says that another router shared out the requests and the probability is not known; it is then 0.
+	Unrouted bool `json:"unrouted,omitempty"`
 	// Unit is the keyed hash of what was assigned as one, 16 hex digits; empty when each request is a unit.
 	Unit string `json:"unit,omitempty"`
 	// Retries is how many times the client had sent this request before.
@@ -66,11 +68,8 @@ func NewEvidence(x *Exchange) (e Evidence, ok bool) {
 	if a == nil || a.Rollout == "" || a.Elsewhere {
 		return Evidence{}, false
 	}
-	e = Evidence{
-		ID: x.ID, Time: x.Time, Route: x.Route, Rollout: a.Rollout, Stage: a.Stage, Variant: x.Variant, Unit: a.Unit, Retries: x.Retries,
-		ErrorKind: x.ErrorKind, Status: x.Status, Latency: x.Latency, TTFT: x.TTFT, FinishReason: x.FinishReason, Refused: x.Refused,
-		Cost: x.Cost, Canceled: x.ErrorKind == Canceled, Paired: a.Pairs, Alone: a.Alone,
-	}
+	e = outcomeOf(x)
+	e.Rollout, e.Stage, e.Variant, e.Unit, e.Paired, e.Alone = a.Rollout, a.Stage, x.Variant, a.Unit, a.Pairs, a.Alone
 	switch x.Variant {
 	case "baseline":
 		// Rounded, so that both arms of a stage have the same number.
@@ -79,14 +78,32 @@ func NewEvidence(x *Exchange) (e Evidence, ok bool) {
 	default:
 		e.Propensity = x.Propensity
 	}
+	return e, true
+}
+
+// UnroutedEvidence returns what x is evidence of when it is one of a variant that another router gave it.
+func UnroutedEvidence(x *Exchange, rollout, variant, unit string) Evidence {
+	e := outcomeOf(x)
+	e.Rollout, e.Variant, e.Unit, e.Unrouted = rollout, variant, unit, true
+	return e
+}
+
+// outcomeOf is what came of x, without how it was assigned.
+func outcomeOf(x *Exchange) Evidence {
+	e := Evidence{
+		ID: x.ID, Time: x.Time, Route: x.Route, Retries: x.Retries,
+		ErrorKind: x.ErrorKind, Status: x.Status, Latency: x.Latency, TTFT: x.TTFT, FinishReason: x.FinishReason, Refused: x.Refused,
+		Cost: x.Cost, Canceled: x.ErrorKind == Canceled,
+	}
 	if x.Usage != nil {
 		n := x.Usage.Completion
 		e.OutputTokens = &n
 	}
 	for _, s := range x.Scores {
-		if s.Value != nil || s.Pass != nil {
+		// Candidates' content is kept more often than the baseline's: which scores there are must not depend on the variant.
+		if (s.Value != nil || s.Pass != nil) && (x.Assigned == nil || !x.Assigned.Picked) {
 			e.Scores = append(e.Scores, EvidenceScore{Name: s.Name, Value: s.Value, Pass: s.Pass})
 		}
 	}
-	return e, true
+	return e
 }

@@ -24,6 +24,9 @@ type Assignment struct {
 	Pairs string `json:"pairs,omitempty"`
 	// Alone says that there was a shadow, and that no copy went to it. It is not stored.
 	Alone bool `json:"alone,omitempty"`
+	// Picked says that the content was kept because of the variant or the outcome, so that scores of it are no evidence. It is
+	// not stored.
+	Picked bool `json:"picked,omitempty"`
 	// Elsewhere says that the exchange did not come over this gateway, so that it is no evidence here. It is not stored, and
 	// nobody can say it but the server.
 	Elsewhere bool `json:"-" cbor:"elsewhere,omitempty"`
@@ -41,6 +44,7 @@ type Guarded struct {
 	Repaired bool           `json:"repaired,omitempty"`
 	Asked    string         `json:"asked,omitempty"` // why the model was asked again
 	Model    string         `json:"model,omitempty"` // the fallback that was asked
+	Held     int            `json:"held,omitempty"`  // most bytes of a stream's text that were held back at a time
 }
 
 // VariantShadow is the variant of copies whose answers nobody gets.

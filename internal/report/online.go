@@ -120,6 +120,8 @@ func Exchange(w io.Writer, x *record.Exchange, opts TerminalOptions) error {
 	row("outcome", outcomeOf(x))
 	row("error", x.Error)
 	row("route", fmt.Sprintf("%s, variant %s with probability %s", x.Route, orDash(x.Variant), number(x.Propensity)))
+	row("rollout", assignedBy(x.Assigned))
+	row("guard", guarded(x.Guard))
 	row("api", strings.TrimSpace(x.API+map[bool]string{true: " (streamed)"}[x.Stream]))
 	row("model", x.Model+served(x))
 	row("upstream", strings.TrimPrefix(x.Upstream+attempts(x), ", "))
@@ -185,6 +187,53 @@ func (t *terminal) content(x *record.Exchange) {
 	for _, c := range x.Content.ToolCalls {
 		part("Tool call "+logLine(c.Name, 60), c.Arguments)
 	}
+}
+
+// assignedBy says what chose an exchange's variant.
+func assignedBy(a *record.Assignment) string {
+	if a == nil {
+		return ""
+	}
+	s := fmt.Sprintf("%s, stage %d", logLine(a.Rollout, 64), a.Stage+1)
+	if a.Pairs != "" {
+		s += ", a copy of " + logLine(a.Pairs, 64)
+	}
+	return s
+}
+
+// guarded says what a guard did to an answer.
+func guarded(g *record.Guarded) string {
+	if g == nil {
+		return ""
+	}
+	s := logLine(g.Name, 64)
+	if g.Version != "" {
+		s += " " + logLine(g.Version, 64)
+	}
+	s += " (" + g.ID + "): " + g.Outcome
+	if g.Failure != "" {
+		s += ", " + g.Failure
+	}
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(g.Hits)) {
+		found = append(found, fmt.Sprintf("%s %d×", logLine(name, 64), g.Hits[name]))
+	}
+	if len(found) > 0 {
+		s += "; found " + strings.Join(found, ", ")
+	}
+	if g.Repaired {
+		s += "; repaired"
+	}
+	if g.Asked != "" {
+		s += "; asked again because of " + logLine(g.Asked, 64)
+	}
+	if g.Model != "" {
+		s += "; fallback " + logLine(g.Model, 64)
+	}
+	if g.Held > 0 {
+		s += fmt.Sprintf("; at most %s bytes held back", count(g.Held))
+	}
+	return s
 }
 
 func orDash(s string) string {

@@ -20,11 +20,14 @@ type RolloutRow struct {
 	Stages                                        []string
 	Weight                                        float64
 	Created, Since                                time.Time
+	Outside                                       bool   // another router than telltale's shares out the requests
+	Guarantee                                     string // in what it can be trusted less then
 	Reason, BothArms                              string
 	Taken                                         int64
 	Refused                                       map[string]int64
 	Signals                                       []rollout.SignalStatus
 	Targets                                       []RolloutTarget
+	Sentinels                                     *RolloutSentinels // nil for none
 }
 
 // RolloutTarget is a target outside the gateway.
@@ -46,7 +49,7 @@ func Rollouts(w io.Writer, rows []RolloutRow, opts TerminalOptions) error {
 	for i := range rows {
 		longest = max(longest, width(logLine(rows[i].Name, 64)))
 	}
-	rest := max(8, (t.Width-longest-rolloutsFixed)/2)
+	rest := max(8, (t.Width-longest-rolloutsFixed)/2-1)
 	g := newGrid(1)
 	var head []cell
 	for _, name := range []string{"rollout", "route", "phase", "weight", "started", "candidate"} {
@@ -56,6 +59,9 @@ func Rollouts(w io.Writer, rows []RolloutRow, opts TerminalOptions) error {
 	for i := range rows {
 		r := &rows[i]
 		weight, candidate := percentOf(r.Weight), r.Candidate
+		if r.Outside && r.Weight == 0 {
+			weight = "open"
+		}
 		if r.Kind != "rollout" {
 			weight, candidate = "", strings.Join(r.Stages, ", ")
 		}
@@ -68,7 +74,7 @@ func Rollouts(w io.Writer, rows []RolloutRow, opts TerminalOptions) error {
 }
 
 // rolloutsFixed is the width of phase, weight and day, and of the space between the columns.
-const rolloutsFixed = len("rolled back") + len("12.5%") + len(time.DateOnly) + 5*2 + 2
+const rolloutsFixed = len("rolled back") + len("weight") + len(time.DateOnly) + 5*2
 
 func percentOf(share float64) string { return fmt.Sprintf("%g%%", math.Round(share*1e6)/1e4) }
 
@@ -100,11 +106,18 @@ func Rollout(w io.Writer, r *RolloutRow, opts TerminalOptions) error {
 	if r.Reason != "" {
 		t.wrap("", logLine(r.Reason, 1000))
 	}
+	if r.Guarantee != "" {
+		t.wrap("", logLine("The guarantee is "+r.Guarantee, 1000))
+	}
 	if r.BothArms != "" {
-		t.line(logLine(r.BothArms, 64) + " has become far worse in both arms")
+		t.wrap("", logLine(r.BothArms, 64)+" has become far worse in both arms")
 	}
 	t.line("")
 	t.signals(r.Signals)
+	if r.Sentinels != nil {
+		t.line("")
+		t.wrap("", r.Sentinels.text())
+	}
 	if n := refusedOf(r.Refused); n > 0 {
 		t.line("")
 		t.wrap("", fmt.Sprintf("%d pieces of evidence taken, %d not: %s", r.Taken, n, countList(r.Refused)))
@@ -154,18 +167,18 @@ func (t *terminal) signals(all []rollout.SignalStatus) {
 			case rollout.WorseWithin:
 				st.text = "worse, within" // the margin
 			}
-			g.add(plain("  "+logLine(s.Name, signalName)), st, plain(t.arm(s.BaselineRate, s.BaselineN)), plain(t.arm(s.CandidateRate, s.CandidateN)), plain(between(s.Low, s.High)), plain(evidenceOf(s)))
+			g.add(plain("  "+logLine(s.Name, signalName+max(0, t.Width-wideSignals))), st, plain(t.arm(s.BaselineRate, s.BaselineN)), plain(t.arm(s.CandidateRate, s.CandidateN)), plain(between(s.Low, s.High)), plain(evidenceOf(s)))
 		}
 	}
 	for _, line := range g.lines(t) {
 		t.line(line)
 	}
 	t.line("")
-	t.wrap("", "difference: candidate minus baseline in points, at 95%; e-value: of the candidate being worse, and the bar at which it is withdrawn", dim)
+	t.wrap("", "difference: candidate minus baseline in points, at 95%; e-value: of the candidate being worse, and after / where it is withdrawn", dim)
 }
 
-// signalName is how much of a signal's name fits.
-const signalName = 16
+// signalName is how much of a signal's name fits besides the numbers.
+const signalName = 13
 
 // arm is a rate, and of how many where there is room.
 func (t *terminal) arm(rate *float64, n int64) string {
@@ -182,7 +195,13 @@ func between(low, high *float64) string {
 	if low == nil || high == nil {
 		return "–"
 	}
-	return fmt.Sprintf("%+.2f to %+.2f", 100**low, 100**high)
+	point := func(x float64) string {
+		if math.Abs(x) >= 0.1 {
+			return fmt.Sprintf("%+.1f", 100*x)
+		}
+		return fmt.Sprintf("%+.2f", 100*x)
+	}
+	return point(*low) + " to " + point(*high)
 }
 
 // evidenceOf is the highest e-value so far, and the bar at which a signal alone rolls back.
@@ -193,7 +212,7 @@ func evidenceOf(s *rollout.SignalStatus) string {
 		text = fmt.Sprintf("%.0f", e)
 	}
 	if s.Bar != nil {
-		text += fmt.Sprintf(" of %.0f", math.Exp(*s.Bar))
+		text += fmt.Sprintf("/%.0f", math.Exp(*s.Bar))
 	}
 	return text
 }
@@ -231,7 +250,8 @@ func RolloutHistory(w io.Writer, ts []rollout.Transition, opts TerminalOptions) 
 		if why == "" {
 			why = "no reason given"
 		}
-		t.line(fmt.Sprintf("%s  %-30s by %s%s", h.At.UTC().Format(time.DateTime), to, logLine(h.By, 60), basis))
+		head := fmt.Sprintf("%s  %-27s by ", h.At.UTC().Format(time.DateTime), to)
+		t.line(head + logLine(h.By, max(8, t.Width-width(head)-width(basis)-1)) + basis)
 		t.wrap("    ", logLine(why, 1000))
 		if h.Note != "" {
 			t.wrap("    ", logLine(h.Note, 1000))

@@ -18,7 +18,7 @@ type Command struct {
 type CommandKind string
 
 // The commands. Pause keeps the weight and stops promotions; harm still rolls back. Promote goes on to the next stage at once,
-// whatever the evidence; from baking it ends the rollout well.
+// whatever the evidence; from baking, and from the last stage where another router shares out the requests, it ends the rollout well.
 const (
 	Pause   CommandKind = "pause"
 	Resume  CommandKind = "resume"
@@ -70,7 +70,7 @@ func (s *State) Command(c Command, now time.Time) ([]Action, error) {
 		s.Since = s.Since.Add(s.Now.Sub(s.PausedAt))
 		s.Phase, s.Before, s.PausedAt = s.Before, "", time.Time{}
 	case Promote:
-		if t.Basis = BasisByHand; s.Phase == Baking {
+		if t.Basis = BasisByHand; s.Phase == Baking || s.Doc.Outside() && s.Stage == len(s.Doc.Stages)-1 {
 			return s.end(Done, t), nil
 		}
 		return s.begin(s.Stage+1, t), nil

@@ -101,6 +101,8 @@ type State struct {
 	// Extended is how often the stage was extended, Undecided that it was at its end without a decision.
 	Extended  int  `json:"extended,omitempty"`
 	Undecided bool `json:"undecided,omitempty"`
+	// Ready says that the router outside was told that it may go on.
+	Ready bool `json:"ready,omitempty"`
 	// BothArms names a signal that became much worse in both arms, as in a provider's outage; empty for none.
 	BothArms string `json:"both_arms,omitempty"`
 	// Warned says that at 100% the candidate was seen to be far above what the baseline had been.
@@ -134,7 +136,7 @@ func New(doc *config.Rollout, start Start, now time.Time) (*State, error) {
 		Seen: newUnits(mostSeen), Hits: newUnits(mostHits),
 	}
 	for i := range doc.Signals {
-		g := newSignal(&doc.Signals[i])
+		g := newSignal(&doc.Signals[i], doc.Outside())
 		if x, ok := start.Frozen[g.Name]; ok && g.Frozen != nil && !g.Frozen.Ready {
 			if !(x > 0) || math.IsInf(x, 0) {
 				return nil, fmt.Errorf("rollout %s: signal %s: the baseline's quantile is %v: want a number above 0", doc.Name, g.Name, x)
@@ -190,7 +192,7 @@ func (s *State) UnmarshalJSON(data []byte) error {
 		return errors.New("rollout: state: its signals or stage are not those of its document")
 	}
 	for i, g := range out.Signals {
-		if err := g.check(&out.Doc.Signals[i]); err != nil {
+		if err := g.check(&out.Doc.Signals[i], out.Doc.Outside()); err != nil {
 			return fmt.Errorf("rollout: state: signal %s: %w", out.Doc.Signals[i].Name, err)
 		}
 	}
@@ -200,17 +202,19 @@ func (s *State) UnmarshalJSON(data []byte) error {
 }
 
 // check says whether a signal's state is one of its document's.
-func (s *signal) check(g *config.Signal) error {
-	fresh := newSignal(g)
+func (s *signal) check(g *config.Signal, outside bool) error {
+	fresh := newSignal(g, outside)
 	switch {
 	case s == nil || s.Name != g.Name:
 		return errors.New("another signal's")
-	case (s.Rate == nil) != (fresh.Rate == nil) || (s.Score == nil) != (fresh.Score == nil) || (s.Margin == nil) != (fresh.Margin == nil) || (s.Frozen == nil) != (fresh.Frozen == nil):
+	case (s.Rate == nil) != (fresh.Rate == nil) || (s.Score == nil) != (fresh.Score == nil) || (s.Margin == nil) != (fresh.Margin == nil) || (s.Frozen == nil) != (fresh.Frozen == nil) || (s.Two == nil) != (fresh.Two == nil):
 		return errors.New("it is of another kind")
-	case len(s.wealth().W) != len(fresh.wealth().W) || s.Margin != nil && len(s.Margin.W) != len(fresh.Margin.W):
-		return errors.New("its mixture has another number of parts")
 	case !(s.Pool.C > 0 && s.Pool.C < 1) || !(s.Pool.V > 0):
 		return errors.New("its mean or variance cannot be")
+	case s.Two != nil:
+		return s.Two.valid()
+	case len(s.wealth().W) != len(fresh.wealth().W) || s.Margin != nil && len(s.Margin.W) != len(fresh.Margin.W):
+		return errors.New("its mixture has another number of parts")
 	}
 	for _, w := range append(s.wealth().W, s.wealth().Cash) {
 		if !(w >= 0) {
@@ -226,9 +230,12 @@ func (s *State) Observe(e record.Evidence) {
 		s.refuse(RefusedEnded)
 		return
 	}
-	if s.Candidate.Name == config.Baseline {
-		// The probability in the evidence is that of the variant that is not the route's own.
-		e.Propensity = 1 - e.Propensity
+	if !e.Unrouted && (s.Candidate.Name == config.Baseline || e.Variant == s.Baseline.Name && e.Variant != config.Baseline) {
+		// The probability in the evidence is that of the variant that is not the route's own; here that is not the candidate.
+		e.Propensity = math.Round((1-e.Propensity)*1e12) / 1e12
+	}
+	if s.Doc.Outside() {
+		e.Stage = s.Stage // the exchange does not know
 	}
 	if why := s.check(&e); why != "" {
 		s.refuse(why)
@@ -267,6 +274,9 @@ func (s *State) check(e *record.Evidence) string {
 			return RefusedUnpaired
 		}
 		return ""
+	case e.Unrouted != s.Doc.Outside():
+		return RefusedPropensity
+	case e.Unrouted: // it has none
 	case !(e.Propensity >= 0 && e.Propensity <= 1):
 		return RefusedPropensity
 	case e.Variant == s.Candidate.Name && e.Propensity == 0, e.Variant == s.Baseline.Name && e.Propensity == 1:
@@ -348,6 +358,10 @@ func (s *State) outcome(e *record.Evidence) {
 func (s *State) observe(i int, arm stats.Arm, pi, bad float64, stage int, unit string) {
 	g := s.Signals[i]
 	now := stage == s.Stage
+	if g.Two != nil {
+		s.outside(i, arm, bad, stage, unit)
+		return
+	}
 	if s.Doc.Unit != config.UnitRequest {
 		s.observeUnit(i, arm, pi, bad, stage, unit)
 		return

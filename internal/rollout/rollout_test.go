@@ -364,6 +364,42 @@ func TestCandidateIsTheRoutesOwn(t *testing.T) {
 	near(t, "evidence", s.Signals[0].wealth().logE(), want.logE(), 1e-9)
 }
 
+// Where both are variants, each exchange says with what probability it got its own; that of the candidate is the rest of the baseline's.
+func TestBothAreVariants(t *testing.T) {
+	d := load(t, "name: r\nroute: main\nbaseline: old\ncandidate: new\nstages: [{weight: 5%, min_duration: 1h, max_duration: 2h}, 100%]\nsignals: [{kind: error_rate, margin: 1%}]\n")
+	s, err := New(d, Start{Baseline: Variant{"old", "a"}, Candidate: Variant{"new", "b"}}, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	Step(s, epoch)
+	want := newRateTest(reserve)
+	for _, one := range []struct {
+		variant string
+		p       float64
+		arm     stats.Arm
+	}{{"old", 0.95, stats.Control}, {"new", 0.05, stats.Canary}, {"old", 0.95, stats.Control}} {
+		s.Observe(record.Evidence{ID: "x", Time: epoch, Route: "main", Rollout: "r", Variant: one.variant, Propensity: one.p, ErrorKind: record.Server})
+		want.bet(one.arm, 0.05, 1)
+	}
+	s.Observe(record.Evidence{ID: "x", Time: epoch, Route: "main", Rollout: "r", Variant: "baseline", Propensity: 0.05})
+	if s.Taken != 3 || s.Refused[RefusedArm] != 1 {
+		t.Errorf("%d taken, refused %v", s.Taken, s.Refused)
+	}
+	near(t, "evidence", s.Signals[0].wealth().logE(), want.logE(), 1e-9)
+
+	// In a shadow stage everybody gets the baseline.
+	d = load(t, "name: r\nroute: main\nbaseline: old\ncandidate: new\nstages: [{weight: shadow, min_duration: 1h, max_duration: 2h}, 100%]\nsignals: [{kind: error_rate, margin: 1%}]\n")
+	if s, err = New(d, Start{Baseline: Variant{"old", "a"}, Candidate: Variant{"new", "b"}}, epoch); err != nil {
+		t.Fatal(err)
+	}
+	Step(s, epoch)
+	s.Observe(record.Evidence{ID: "x", Time: epoch, Route: "main", Rollout: "r", Variant: "old", Propensity: 1})
+	s.Observe(record.Evidence{ID: "y", Time: epoch, Route: "main", Rollout: "r", Variant: record.VariantShadow, Paired: "x", ErrorKind: record.Server})
+	if s.Taken != 2 || len(s.Refused) > 0 {
+		t.Errorf("%d taken, refused %v", s.Taken, s.Refused)
+	}
+}
+
 func BenchmarkObserve(b *testing.B) {
 	text := "name: r\nroute: main\ncandidate: new\nstages: [{weight: 5%, min_duration: 1s}, 100%]\nsignals:\n"
 	for _, k := range []string{"error_rate", "refusal", "truncation", "format", "toxicity", "pii", "abandonment"} {

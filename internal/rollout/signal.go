@@ -21,10 +21,12 @@ type signal struct {
 	Rate   *rateTest   `json:"rate,omitempty"`
 	Score  *scoreTest  `json:"score,omitempty"`
 	Margin *marginTest `json:"margin,omitempty"`
-	Pool   pool        `json:"pool"`
-	Diff   difference  `json:"difference"`
-	Frozen *frozen     `json:"frozen,omitempty"`
-	Level  level       `json:"level"`
+	// Two is instead of these where another router shares out the requests.
+	Two    *twoSample `json:"two,omitempty"`
+	Pool   pool       `json:"pool"`
+	Diff   difference `json:"difference"`
+	Frozen *frozen    `json:"frozen,omitempty"`
+	Level  level      `json:"level"`
 
 	// From the document.
 	doc   *config.Signal
@@ -32,14 +34,17 @@ type signal struct {
 	p     float64 // of the quantile; 0 for none
 }
 
-func newSignal(g *config.Signal) *signal {
+func newSignal(g *config.Signal, outside bool) *signal {
 	s := &signal{Name: g.Name, Pool: newPool()}
-	if g.Kind == config.SignalScore {
+	switch {
+	case outside:
+		s.Two = &twoSample{}
+	case g.Kind == config.SignalScore:
 		s.Score = new(newScoreTest(reserve))
-	} else {
+	default:
 		s.Rate = new(newRateTest(reserve))
 	}
-	if g.Margin > 0 {
+	if g.Margin > 0 && !outside {
 		s.Margin = new(newMarginTest(g.Margin, g.Relative))
 	}
 	if p := quantile(g); p > 0 {
@@ -72,7 +77,7 @@ func (s *signal) read(e *record.Evidence) (bad float64, r reading) {
 		}
 		return event(x > s.Frozen.Threshold), known
 	}
-	if s.Score != nil && s.doc.Worse == "lower" {
+	if !s.event() && s.doc.Worse == "lower" {
 		return 1 - x, known
 	}
 	return x, known
@@ -145,15 +150,55 @@ func (s *signal) wealth() *wealth {
 }
 
 // rejects says whether "the candidate is no worse" has been rejected at alpha.
-func (s *signal) rejects(alpha float64) bool { return s.wealth().Peak >= -math.Log(alpha) }
+func (s *signal) rejects(alpha float64) bool { return s.peak() >= -math.Log(alpha) }
+
+// event says whether the outcomes are events, 0 or 1, and not scores.
+func (s *signal) event() bool { return s.doc.Kind != config.SignalScore }
+
+// logE is the logarithm of the e-process of "the candidate is no worse" now, peak the highest that it was.
+func (s *signal) logE() float64 {
+	if s.Two != nil {
+		return s.Two.logE()
+	}
+	return s.wealth().logE()
+}
+
+func (s *signal) peak() float64 {
+	if s.Two != nil {
+		return s.Two.Peak
+	}
+	return s.wealth().Peak
+}
+
+// logMargin is the logarithm of the e-process of "the candidate is worse by the margin or more"; ok is false without a margin.
+func (s *signal) logMargin() (log float64, ok bool) {
+	switch {
+	case s.doc.Margin <= 0:
+		return 0, false
+	case s.Two != nil:
+		return s.Two.logMargin(s.doc), true
+	}
+	return s.Margin.logE(), true
+}
+
+func (s *signal) difference(alpha float64) (stats.Interval, bool) {
+	if s.Two != nil {
+		return s.Two.interval(alpha)
+	}
+	return s.Diff.interval(alpha)
+}
 
 // within says whether the candidate is shown to be within the margin, now.
 func (s *signal) within(alpha float64) bool {
-	return s.Margin != nil && s.Margin.logE() >= -math.Log(alpha)
+	log, ok := s.logMargin()
+	return ok && log >= -math.Log(alpha)
 }
 
 // stageBegins prepares the evidence for a further stage.
 func (s *signal) stageBegins() {
+	if s.Two != nil {
+		return
+	}
 	s.wealth().stake()
 	if s.Rate != nil {
 		s.Rate.estimate()

@@ -72,23 +72,23 @@ func (s *State) Statuses() []SignalStatus {
 }
 
 func (s *signal) status(promotion float64) SignalStatus {
-	w := s.wealth()
+	now := s.logE()
 	out := SignalStatus{
-		Name: s.Name, Role: s.doc.Role, State: Open, LogE: *round(w.logE()), Peak: *round(w.Peak), StageN: s.Stage[stats.Canary],
+		Name: s.Name, Role: s.doc.Role, State: Open, LogE: *round(now), Peak: *round(max(s.peak(), now)), StageN: s.Stage[stats.Canary],
 		BaselineN: s.Seen[stats.Control], CandidateN: s.Seen[stats.Canary], Invalid: s.Invalid,
 	}
 	if s.alpha > 0 {
 		out.Bar = round(-math.Log(s.alpha))
 	}
-	if s.Margin != nil {
-		out.LogMargin = round(s.Margin.logE())
+	if log, ok := s.logMargin(); ok {
+		out.LogMargin = round(log)
 	}
 	for arm, to := range []**float64{&out.BaselineRate, &out.CandidateRate} {
 		if s.Seen[arm] > 0 {
 			*to = round(s.Sum[arm] / float64(s.Seen[arm]))
 		}
 	}
-	if i, ok := s.Diff.interval(1 - stats.Level); ok {
+	if i, ok := s.difference(1 - stats.Level); ok {
 		out.Low, out.High = round(i.Low), round(i.High)
 	}
 	if s.Frozen != nil && s.Frozen.Ready {
@@ -114,12 +114,14 @@ func (s *signal) status(promotion float64) SignalStatus {
 type Judgement struct {
 	verdict.Decision
 	Signals []verdict.Decision `json:"signals"`
+	// Guarantee says in what the verdict can be trusted less than usually; see State.Guarantee.
+	Guarantee string `json:"guarantee,omitempty"`
 }
 
 // Verdict is Fail when the candidate is to be withdrawn or was, Pass when the stage may be promoted or the rollout is done,
 // and Undecided otherwise. A rollout that was aborted is a Fail: a router must not go on with it.
 func (s *State) Verdict() Judgement {
-	out := Judgement{Decision: verdict.Decision{Reason: "not decided yet"}}
+	out := Judgement{Decision: verdict.Decision{Reason: "not decided yet"}, Guarantee: s.Guarantee()}
 	for i, st := range s.Statuses() {
 		out.Signals = append(out.Signals, s.Signals[i].verdict(st))
 	}
@@ -162,7 +164,7 @@ func (s *State) elapsed() time.Duration {
 }
 
 func (s *signal) verdict(st SignalStatus) verdict.Decision {
-	d := verdict.Decision{Metric: s.Name, Reason: st.State, Value: new(math.Exp(math.Min(s.wealth().logE(), 700)))}
+	d := verdict.Decision{Metric: s.Name, Reason: st.State, Value: new(math.Exp(math.Min(s.logE(), 700)))}
 	switch st.State {
 	case Worse:
 		d.Verdict = verdict.Fail

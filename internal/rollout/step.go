@@ -119,6 +119,9 @@ func (s *State) weight() float64 {
 // Plan is what the gateway is to do now. Whoever takes a state up again puts it in force.
 func (s *State) Plan() Plan {
 	p := Plan{Rollout: s.Doc.Name, Route: s.Doc.Route, Stage: s.Stage, Unit: s.Doc.Unit, Override: s.Doc.Override && !s.Phase.Final() && s.Phase != Pending}
+	if s.Doc.Outside() {
+		return p
+	}
 	w := s.weight()
 	if w > 0 && s.Candidate.Name != config.Baseline {
 		p.Arms = append(p.Arms, PlanArm{s.Candidate.Name, w})
@@ -161,7 +164,7 @@ func Step(s *State, now time.Time) []Action {
 // begin starts a stage.
 func (s *State) begin(stage int, t Transition) []Action {
 	t.From = s.Phase
-	s.Stage, s.Since, s.Extended, s.Undecided = stage, s.Now, 0, false
+	s.Stage, s.Since, s.Extended, s.Undecided, s.Ready = stage, s.Now, 0, false, false
 	def := s.Doc.Stages[stage]
 	switch {
 	case def.Shadow:
@@ -185,8 +188,11 @@ func (s *State) begin(stage int, t Transition) []Action {
 }
 
 func (s *State) share() string {
-	if s.Doc.Stages[s.Stage].Shadow {
+	switch {
+	case s.Doc.Stages[s.Stage].Shadow:
 		return "shadow"
+	case s.Doc.Stages[s.Stage].Open():
+		return "the router outside decides the share"
 	}
 	return fmt.Sprintf("%g%%", math.Round(s.Doc.Stages[s.Stage].Weight*1e6)/1e4)
 }
@@ -213,7 +219,7 @@ func (s *State) harm() (why string, bad bool) {
 	}
 	for _, g := range s.Signals {
 		if g.doc.Role == config.RoleCritical && g.rejects(g.alpha) && !g.within(s.Doc.PromotionAlpha) {
-			return fmt.Sprintf("%s is worse: e-value %s, bar %s", g.Name, power(g.wealth().Peak), power(-math.Log(g.alpha))), true
+			return fmt.Sprintf("%s is worse: e-value %s, bar %s", g.Name, power(g.peak()), power(-math.Log(g.alpha))), true
 		}
 	}
 	if names := s.rejectedTogether(); len(names) > 0 && len(names) >= s.Doc.Supporting {
@@ -231,7 +237,7 @@ func (s *State) rejectedTogether() []string {
 	var of []*signal
 	for _, g := range s.Signals {
 		if g.doc.Role == config.RoleSupporting {
-			e, of = append(e, math.Exp(math.Min(g.wealth().logE(), 700))), append(of, g)
+			e, of = append(e, math.Exp(math.Min(g.logE(), 700))), append(of, g)
 		}
 	}
 	var names []string
@@ -262,7 +268,7 @@ func power(log float64) string {
 func (s *State) outage() []Action {
 	name := ""
 	for _, g := range s.Signals {
-		if g.Rate != nil && g.doc.Role != config.RoleObserve && s.phase() == Running && g.Level.both() {
+		if g.event() && g.doc.Role != config.RoleObserve && s.phase() == Running && g.Level.both() {
 			name = g.Name
 			break
 		}
@@ -288,7 +294,7 @@ func (s *State) bake() []Action {
 	var out []Action
 	if !s.Warned {
 		for _, g := range s.Signals {
-			if g.Rate != nil && g.doc.Role == config.RoleCritical && g.Level.far(stats.Canary) {
+			if g.event() && g.doc.Role == config.RoleCritical && g.Level.far(stats.Canary) {
 				s.Warned = true
 				why := g.Name + " is far above what the baseline had; at 100% there is no baseline to tell an outage from the candidate"
 				out = append(s.note(Transition{From: s.Phase, To: s.Phase, Why: why}), s.notice(true, why))
@@ -310,6 +316,9 @@ func (s *State) advance() []Action {
 	def := s.Doc.Stages[s.Stage]
 	elapsed := s.Now.Sub(s.Since)
 	basis, why := s.promotable(elapsed)
+	if basis != "" && s.Doc.Outside() {
+		return s.ready(basis, why)
+	}
 	if basis != "" {
 		return s.begin(s.Stage+1, Transition{Why: why, Basis: basis})
 	}
@@ -334,6 +343,16 @@ func (s *State) advance() []Action {
 	s.Undecided = true
 	why += ": it stays as it is"
 	return append(s.note(Transition{From: s.Phase, To: s.Phase, Why: why}), s.notice(true, why))
+}
+
+// ready says, once a stage, that the router outside may go on.
+func (s *State) ready(basis, why string) []Action {
+	if s.Ready {
+		return nil
+	}
+	s.Ready = true
+	why = "may be promoted: " + why
+	return append(s.note(Transition{From: s.Phase, To: s.Phase, Why: why, Basis: basis}), s.notice(false, why))
 }
 
 // maxExtensions is how often an undecided stage is extended before it holds.

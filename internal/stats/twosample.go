@@ -122,33 +122,39 @@ const (
 // the propensities are known, Conditional, Likelihood and Scores have that defence.
 //
 // The minimum is enclosed by halving intervals of m: on one the product is at least what falls with m at its right end times what rises at its left.
-// What is returned is never above it, and below by a hundredth at most, or by a thousandth of itself where that is more.
-func TwoSample(low, high *TwoSampleArm, g Gap) (logE float64) {
+// What is returned is never above it, and below by a hundredth at most, or by a thousandth of itself where that is more; at
+// is the m with the least product that was looked at.
+func TwoSample(low, high *TwoSampleArm, g Gap) (logE, at float64) {
 	type piece struct{ left, right, up, down float64 } // up at its right, down at its left
 	down := func(m float64) float64 { return high.logDown(math.Min(g.above(m), 1)) }
 	last := g.most()
 	if !(last >= 0) {
-		return math.Inf(-1)
+		return math.Inf(-1), 0
 	}
 	first := piece{0, last, low.logUp(last), down(0)}
-	best := math.Min(low.logUp(0)+first.down, first.up+down(last)) // of the points that were looked at
+	best := low.logUp(0) + first.down // of the points that were looked at; at is the point
+	if end := first.up + down(last); end < best {
+		best, at = end, last
+	}
 	open := append(make([]piece, 0, 64), first)
 	for step := 0; ; step++ {
-		at := 0
+		k := 0
 		for i := range open {
-			if open[i].up+open[i].down < open[at].up+open[at].down {
-				at = i
+			if open[i].up+open[i].down < open[k].up+open[k].down {
+				k = i
 			}
 		}
-		p := open[at]
+		p := open[k]
 		bound := p.up + p.down
 		mid := p.left + (p.right-p.left)/2
 		if best-bound <= twoSampleClose*math.Max(1, math.Abs(best)/10) || step == twoSampleSteps || mid <= p.left || mid >= p.right {
-			return bound
+			return bound, at
 		}
 		upMid, downMid := low.logUp(mid), down(mid)
-		best = math.Min(best, upMid+downMid)
-		open[at] = piece{p.left, mid, upMid, p.down}
+		if here := upMid + downMid; here < best {
+			best, at = here, mid
+		}
+		open[k] = piece{p.left, mid, upMid, p.down}
 		open = append(open, piece{mid, p.right, p.up, downMid})
 	}
 }

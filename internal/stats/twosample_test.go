@@ -29,7 +29,11 @@ func TestTwoSampleMinimum(t *testing.T) {
 			_ = high.Add(event01(rng, b) * rng.Float64())
 		}
 		for _, g := range []Gap{{}, {Add: .05}, {Times: 1.5}} {
-			got, grid := TwoSample(&low, &high, g), math.Inf(1)
+			got, at := TwoSample(&low, &high, g)
+			if there := TwoSampleAt(&low, &high, g, at); there < got || there > got+.02+.002*math.Abs(got) {
+				t.Errorf("%v at %v, where it is %v", got, at, there)
+			}
+			grid := math.Inf(1)
 			for i := range 4001 {
 				m := float64(i) / 4000 * g.most()
 				grid = math.Min(grid, low.logUp(m)+high.logDown(g.above(m)))
@@ -52,7 +56,7 @@ func TestTwoSampleSmall(t *testing.T) {
 	f := func(low, high []float64, g Gap, least, most float64) {
 		t.Helper()
 		h, l := arms(t, [2][]float64{high, low})
-		if got := TwoSample(&l, &h, g); !(got >= least && got <= most) {
+		if got, _ := TwoSample(&l, &h, g); !(got >= least && got <= most) {
 			t.Errorf("%v and %v, %+v: ln E = %v, want %v to %v", low, high, g, got, least, most)
 		}
 	}
@@ -105,7 +109,7 @@ func TestTwoSampleVille(t *testing.T) {
 					if logE = TwoSampleAt(&a[1], &a[0], Gap{}, sum/float64(i+1)); logE < -math.Log(alpha) {
 						continue
 					}
-					if logE = TwoSample(&a[1], &a[0], Gap{}); logE >= -math.Log(alpha) {
+					if logE, _ = TwoSample(&a[1], &a[0], Gap{}); logE >= -math.Log(alpha) {
 						reached++
 						break
 					}
