@@ -141,7 +141,7 @@ func TestFrozenQuantiles(t *testing.T) {
 	}
 }
 
-type emptyPast struct{ past }
+type emptyPast struct{}
 
 func (emptyPast) Series(context.Context, store.SeriesQuery) ([]store.Point, error) { return nil, nil }
 func (emptyPast) Rollups(context.Context, store.RollupQuery) ([]record.Rollup, error) {

@@ -26,7 +26,6 @@ type models struct {
 	mu         sync.Mutex
 	asked      map[string]int
 	now, most  map[string]int
-	toolsAsked atomic.Int64
 }
 
 func newModels(t *testing.T, slow map[string]time.Duration) *models {
@@ -328,7 +327,7 @@ stop: {min_duration: 1s, max_duration: 1h, min_samples: 20}
 `)
 	s.until(t, "tone", func(r *api.Rollout) bool { return r.Phase == string(rollout.Running) })
 	first := map[string]string{}
-	alone := 0 // users without a name
+	alone := 0                                     // users without a name
 	for text := ""; text != "I am next"; alone++ { // until the plan is in force here
 		text, _ = s.say(t, asking)
 	}

@@ -31,7 +31,7 @@ func (e *expanding) next() error {
 			}
 		}
 		if e.err != nil || len(e.cases) > 0 {
-			return nil
+			return nil //nolint:nilerr // decode tells it, with the row's place
 		}
 	}
 }
