@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,9 +22,9 @@ type models struct {
 	*httptest.Server
 	slow map[string]time.Duration
 
-	mu         sync.Mutex
-	asked      map[string]int
-	now, most  map[string]int
+	mu        sync.Mutex
+	asked     map[string]int
+	now, most map[string]int
 }
 
 func newModels(t *testing.T, slow map[string]time.Duration) *models {
