@@ -87,6 +87,15 @@ func (t *trial) open(ctx context.Context) error {
 	return nil
 }
 
+// close ends the load, waits until all is stored, and ends the server.
+func (t *trial) close(ctx context.Context) error {
+	t.quiet()
+	if err := t.account(ctx); err != nil {
+		return err
+	}
+	return t.s.process().stop()
+}
+
 // quiet ends the load.
 func (t *trial) quiet() {
 	t.stop()
@@ -139,13 +148,17 @@ func (t *trial) rounds(ctx context.Context) error {
 func (t *trial) round(ctx context.Context, n int, into *turn) error {
 	m := t.m
 	last := n == t.o.rounds-1
-	t.window(ctx, t.o.window, &into.normal)
-	if t.starts {
-		t.quiet()
-		if err := t.account(ctx); err != nil {
+	if t.starts && n > 0 { // so that both windows are a young server's
+		if err := t.close(ctx); err != nil {
 			return err
 		}
-		if err := t.s.process().stop(); err != nil {
+		if err := t.open(ctx); err != nil {
+			return err
+		}
+	}
+	t.window(ctx, t.o.window, &into.normal)
+	if t.starts {
+		if err := t.close(ctx); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,7 @@ func (g *Guard) finder(i int, f *config.OutputFilter) error {
 	}
 	var err error
 	if len(f.PII) > 0 {
-		o := leak.PersonalOptions{Types: f.PII, Regions: f.Regions, Thorough: f.Thorough}
+		o := leak.PersonalOptions{Types: f.PII, Regions: f.Regions, Thorough: f.Thorough, Reserved: true}
 		if len(f.PII) == 1 && f.PII[0] == "all" {
 			o.Types = nil
 		}

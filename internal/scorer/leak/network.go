@@ -7,6 +7,15 @@ import (
 
 // email returns the bounds of the address around the @ at text[at].
 func email(text string, at int) (start, end int, ok bool) {
+	start, end, ok = emailForm(text, at)
+	if ok && reserved(text[at+1:end]) {
+		return 0, 0, false
+	}
+	return start, end, ok
+}
+
+// emailForm is email with the addresses of domains that are set aside for examples.
+func emailForm(text string, at int) (start, end int, ok bool) {
 	start = at
 	for start > 0 && (inLocal(text[start-1])) {
 		start--
@@ -36,7 +45,7 @@ func email(text string, at int) (start, end int, ok bool) {
 		end--
 	}
 	top := text[dot+1 : end]
-	if labels == 0 || len(top) < 2 || len(top) > 24 || end-at > 254 || !isLetter(top[0]) || reserved(text[at+1:end]) || picture(top) {
+	if labels == 0 || len(top) < 2 || len(top) > 24 || end-at > 254 || !isLetter(top[0]) || picture(top) {
 		return 0, 0, false
 	}
 	return start, end, true

@@ -37,7 +37,7 @@ func allLettered() []lettered { return slices.Concat(letteredIdentities[:], lett
 // Personal finds personal data. It is immutable and safe for concurrent use.
 type Personal struct {
 	email, phone, card, iban, ip bool
-	thorough                     bool
+	thorough, reserved           bool
 	identities                   []identity
 	layouts                      map[string][]int // the identities that are written in groups of this layout
 	lettered                     []lettered
@@ -57,6 +57,8 @@ type PersonalOptions struct {
 	// numbering plan has, numbers with a wrong check digit that the text calls a card, an IBAN or a social
 	// security number, and addresses written out, such as jane (at) acme dot org.
 	Thorough bool
+	// Reserved takes e-mail addresses of example domains (RFC 2606) for a person's, as Thorough does.
+	Reserved bool
 }
 
 // NewPersonal refuses a type or region that it does not know.
@@ -70,7 +72,7 @@ func NewPersonal(o PersonalOptions) (*Personal, error) {
 		want[t] = true
 	}
 	wants := func(t string) bool { return len(want) == 0 || want[t] }
-	p := &Personal{email: wants(Email), phone: wants(Phone), card: wants(Card), iban: wants(IBAN), ip: wants(IP), thorough: o.Thorough}
+	p := &Personal{email: wants(Email), phone: wants(Phone), card: wants(Card), iban: wants(IBAN), ip: wants(IP), thorough: o.Thorough, reserved: o.Reserved}
 	for _, id := range allIdentities() {
 		if wants(id.name) || want[NationalID] {
 			p.identities = append(p.identities, id)
@@ -236,8 +238,11 @@ var versionPrefixes = []string{"v", "ver", "version", "r", "rev", "release", "bu
 // atSign looks for the address around the @ at text[i].
 func (p *Personal) atSign(text string, i int, add func(typ string, rank, start, end int)) {
 	find := email
-	if p.thorough {
+	switch {
+	case p.thorough:
 		find = anyEmail
+	case p.reserved:
+		find = emailForm
 	}
 	if start, end, ok := find(text, i); ok {
 		add(Email, rankEmail, start, end)
