@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/telltale-llm/telltale/internal/config"
-
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
@@ -125,10 +123,7 @@ func inUnicode(b []byte) bool {
 
 // TestExampleAddresses: what is written for an example is masked as any address is, for a guard cannot know that it is one.
 func TestExampleAddresses(t *testing.T) {
-	g, err := New(config.Guard{Name: "g", Filters: []config.OutputFilter{{Name: "p", PII: []string{"email"}, Action: config.GuardReplace, Window: 256}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := build(t, "filters: [{name: p, pii: [email], action: replace}]")
 	if got, _ := g.Text("Write to jane.doe@example.com, or to a@b.test."); got != "Write to [EMAIL], or to [EMAIL]." {
 		t.Errorf("%q", got)
 	}
