@@ -12,7 +12,7 @@ import (
 	"github.com/telltale-llm/telltale/internal/rollout"
 )
 
-// LoadPlanned reads the rollout of a file for a forecast.
+// LoadPlanned reads the rollout, or the experiment, of a file for a forecast.
 func LoadPlanned(path string) (*config.Rollout, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -22,10 +22,7 @@ func LoadPlanned(path string) (*config.Rollout, error) {
 	if err != nil {
 		return nil, err
 	}
-	if doc.Kind != config.KindRollout {
-		return nil, &config.Error{Pos: config.Pos{File: path, Key: "kind"}, Value: doc.Kind, Problem: "only a rollout has stages to plan", Want: config.KindRollout}
-	}
-	if doc.Stages[0].Open() {
+	if doc.Kind == config.KindRollout && doc.Stages[0].Open() {
 		return nil, &config.Error{Pos: config.Pos{File: path, Key: "stages"}, Value: "open", Problem: "only the router outside knows the share of such a stage", Want: "weights for the plan, such as [5%, 25%]"}
 	}
 	return doc, nil
@@ -38,8 +35,8 @@ const planPast = 24 * time.Hour
 // the signals that its numbers tell. The sentence says what that is.
 func (r *Remote) RouteTraffic(ctx context.Context, doc *config.Rollout) (p rollout.Prospect, note string, err error) {
 	query := url.Values{"since": {planPast.String()}, "every": {"1h"}}
-	for i := range doc.Signals {
-		if g := &doc.Signals[i]; g.Kind == config.SignalScore {
+	for _, g := range planned(doc) {
+		if g.Kind == config.SignalScore {
 			query.Add("score", g.Score)
 		}
 	}
@@ -48,6 +45,14 @@ func (r *Remote) RouteTraffic(ctx context.Context, doc *config.Rollout) (p rollo
 		return p, "", err
 	}
 	return trafficOf(doc, s.Points, s.To)
+}
+
+// planned are the signals of a rollout, or the metric of an experiment.
+func planned(doc *config.Rollout) []config.Signal {
+	if doc.Metric != nil {
+		return []config.Signal{*doc.Metric}
+	}
+	return doc.Signals
 }
 
 func trafficOf(doc *config.Rollout, points []api.PointBody, now time.Time) (p rollout.Prospect, note string, err error) {
@@ -77,8 +82,8 @@ func trafficOf(doc *config.Rollout, points []api.PointBody, now time.Time) (p ro
 	}
 	hours := max(now.Sub(first).Hours(), 1)
 	p = rollout.Prospect{Requests: count / hours, Rates: map[string]float64{}, Learnt: answers >= frozenLeast}
-	for i := range doc.Signals {
-		switch g := &doc.Signals[i]; {
+	for _, g := range planned(doc) {
+		switch {
 		case g.Kind == config.SignalErrorRate:
 			p.Rates[g.Name] = wrong / count
 		case g.Kind == config.SignalScore && scored[g.Score] > 0:

@@ -92,3 +92,29 @@ func shows(x *float64) string {
 }
 
 func difference(x float64) string { return fmt.Sprintf("%.2f points", 100*x) }
+
+// ExperimentPower writes what an experiment can find, and when. Note is as in RolloutForecast.
+func ExperimentPower(w io.Writer, p *rollout.Power, note string, opts TerminalOptions) error {
+	t := newTerminal(opts)
+	t.line(t.paint("Experiment plan", bold) + "  " + logLine(p.Experiment, 64))
+	t.wrap("  ", fmt.Sprintf("%s units an hour, %s of %.3g%% in the first variant, α %g", number(p.Units), logLine(p.Metric, 40), 100*p.Rate, p.Alpha))
+	if note != "" {
+		t.wrap("  ", note)
+	}
+	t.line("")
+	g := newGrid(1)
+	g.right(1, 2, 3, 4)
+	g.add(heads("variant", "after", "units in both", "interval ±", "found with 80% power")...)
+	for i := range p.Rows {
+		r := &p.Rows[i]
+		g.add(plain(logLine(r.Variant, 32)), plain(hours(&r.Hours)), plain(number(r.Units)), plain(difference(r.Half)), plain(difference(r.Found)))
+	}
+	for _, line := range g.lines(t) {
+		t.line("  " + line)
+	}
+	for _, warning := range p.Warnings {
+		t.line("")
+		t.wrap("  ", warning+".", yellow)
+	}
+	return t.flush(w)
+}
