@@ -57,8 +57,14 @@ func TestBudgetOfWorkers(t *testing.T) {
 		}
 	}
 	f(0, budget+workers*parallel*price)
+	for n, w := range all { // on days of their own all learn the price: on the first one some may have come too late
+		day = day.Add(24 * time.Hour)
+		if err := w.handle(context.Background(), batchOf(t, fmt.Sprint("alone", n), sample(90_000+n))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	day = day.Add(24 * time.Hour)
-	f(1, budget+workers*price) // now they know the price
+	f(1, budget+workers*price)
 }
 
 // TestBudgetAfterKill: what a worker that was killed had taken counts as spent.
