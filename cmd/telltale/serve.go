@@ -80,10 +80,6 @@ func (f *serveFlags) addPlace(cmd *cobra.Command) {
 // than the heap growing to twice what is in use. DuckDB's memory comes on top, with a limit of its own.
 const serveMemory = 768 << 20
 
-// serveGC is how much garbage a server lets come together, in percent of what is in use, when GOGC says nothing: much is in
-// use for long, unlike in an evaluation, and at full load each percent is several hundred kilobytes.
-const serveGC = 60
-
 func runServe(cmd *cobra.Command, f *serveFlags) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
@@ -110,7 +106,7 @@ func runServe(cmd *cobra.Command, f *serveFlags) error {
 		debug.SetMemoryLimit(serveMemory)
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(serveGC)
+		debug.SetGCPercent(app.ServeGC)
 	}
 	err := app.Serve(ctx, app.ServeOptions{
 		Config: f.config, Placement: f.place, Env: os.LookupEnv, Prices: f.prices, Log: slog.New(h), Grace: f.grace, Hangup: hangups(ctx),

@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/telltale-llm/telltale/internal/bus"
@@ -78,7 +80,26 @@ func openStore(ctx context.Context, server *config.Server) (store.Store, error) 
 	if server.Store.URL != "" {
 		return clickhouse.Open(ctx, clickhouse.Options{URL: server.Store.URL, Cluster: server.Store.Cluster, Retention: server.Retention})
 	}
-	return duckdb.Open(ctx, filepath.Join(server.Data, storeFolder), duckdb.Options{Memory: server.Store.Memory, Threads: server.Store.Threads, Checkpoint: storeCheckpoint, BusyCheckpoint: storeBusyCheckpoint})
+	return duckdb.Open(ctx, filepath.Join(server.Data, storeFolder), duckdb.Options{Memory: server.Store.Memory, Threads: server.Store.Threads, Checkpoint: storeCheckpoint, BusyCheckpoint: storeBusyCheckpoint, Busy: collectLess})
+}
+
+// ServeGC is how much garbage a server lets come together, in percent of what is in use, when GOGC says nothing: much is in
+// use for long, unlike in an evaluation, and at full load of the gateway each percent is several hundred kilobytes. busyGC is
+// that while thousands of exchanges a second are stored, where collecting takes from storing.
+const (
+	ServeGC = 60
+	busyGC  = 200
+)
+
+// collectLess lets more garbage come together while the store is busy.
+func collectLess(busy bool) {
+	switch {
+	case os.Getenv("GOGC") != "":
+	case busy:
+		debug.SetGCPercent(busyGC)
+	default:
+		debug.SetGCPercent(ServeGC)
+	}
 }
 
 const (

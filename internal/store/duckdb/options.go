@@ -31,6 +31,8 @@ type Options struct {
 	// writes the newest rows anew, which have been written before: at 32MB the processor is busy with it for half as long again
 	// as with all else that storing takes.
 	BusyCheckpoint string
+	// Busy is told when that takes over, and when it no longer does; may be nil.
+	Busy func(busy bool)
 	// SeenBytes bounds the memory of the filter that tells new ids from known ones, 128 MiB; it uses 3 bytes an exchange.
 	// With more exchanges than fit, putting becomes slower, not less exact.
 	SeenBytes int

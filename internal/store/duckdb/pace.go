@@ -50,5 +50,8 @@ func (s *Store) keepPace(ctx context.Context, rows []store.Row, contents []*stor
 	// It is about speed alone: when it fails, the next window tries again.
 	if _, err := s.writer.ExecContext(ctx, fmt.Sprintf("SET wal_autocheckpoint = '%s'", size)); err == nil {
 		p.busy = busy
+		if s.opts.Busy != nil {
+			s.opts.Busy(busy)
+		}
 	}
 }
