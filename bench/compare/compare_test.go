@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/telltale-llm/telltale/bench/figures"
 )
 
 func TestVerifyTakesNothingOnTrust(t *testing.T) {
@@ -82,7 +84,7 @@ func TestReplaceFigures(t *testing.T) {
 		if err := os.WriteFile(path, []byte(before), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := replaceFigures(path, "new\n")
+		err := figures.Replace(path, beginMark, endMark, "new\n")
 		got, _ := os.ReadFile(path)
 		if want == "" {
 			if err == nil {

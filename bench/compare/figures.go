@@ -120,17 +120,3 @@ const (
 	beginMark = "<!-- figures: written by make bench -->"
 	endMark   = "<!-- end of figures -->"
 )
-
-// replaceFigures puts text between the document's marker lines.
-func replaceFigures(path, text string) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	head, rest, ok := strings.Cut(string(b), beginMark+"\n")
-	_, end, ok2 := strings.Cut(rest, endMark)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s: no lines %q and %q to put the figures between", path, beginMark, endMark)
-	}
-	return os.WriteFile(path, []byte(head+beginMark+"\n"+text+endMark+end), 0o644)
-}

@@ -23,6 +23,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+
+	"github.com/telltale-llm/telltale/bench/figures"
 )
 
 // Bars that the comparison has to clear.
@@ -119,7 +121,7 @@ func run(ctx context.Context, args []string) (err error) {
 	text := b.markdown()
 	fmt.Println(text)
 	if o.doc != "" {
-		if err := replaceFigures(o.doc, text); err != nil {
+		if err := figures.Replace(o.doc, beginMark, endMark, text); err != nil {
 			return err
 		}
 	}

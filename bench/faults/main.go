@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/telltale-llm/telltale/bench/figures"
 )
 
 type options struct {
@@ -146,7 +148,7 @@ func run(ctx context.Context, args []string) (err error) {
 	}
 	fmt.Print(text.String())
 	if o.doc != "" {
-		if err := replaceFigures(o.doc, text.String()); err != nil {
+		if err := figures.Replace(o.doc, beginMark, endMark, text.String()); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/telltale-llm/telltale/bench/figures"
 )
 
 // TestLongErrorRates holds the gate to its error rates over 2,000 simulated suites in each row. Run it with
@@ -52,7 +54,7 @@ func TestReplaceFigures(t *testing.T) {
 		if err := os.WriteFile(path, []byte(in), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := replaceFigures(path, "new\n")
+		err := figures.Replace(path, beginMark, endMark, "new\n")
 		got, readErr := os.ReadFile(path)
 		if readErr != nil {
 			t.Fatal(readErr)

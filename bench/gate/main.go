@@ -16,6 +16,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/telltale-llm/telltale/bench/figures"
 )
 
 // Bars that the gate has to clear.
@@ -65,7 +67,7 @@ func run(args []string) error {
 	text := markdown(rows, *suites)
 	fmt.Print(text)
 	if *doc != "" {
-		if err := replaceFigures(*doc, text); err != nil {
+		if err := figures.Replace(*doc, beginMark, endMark, text); err != nil {
 			return err
 		}
 	}
@@ -73,20 +75,6 @@ func run(args []string) error {
 		return errors.New(strings.Join(missed, "; "))
 	}
 	return nil
-}
-
-// replaceFigures puts text between the document's marker lines.
-func replaceFigures(path, text string) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	head, rest, ok := strings.Cut(string(b), beginMark+"\n")
-	_, end, closed := strings.Cut(rest, endMark)
-	if !ok || !closed {
-		return fmt.Errorf("%s: no lines %q and %q to put the figures between", path, beginMark, endMark)
-	}
-	return os.WriteFile(path, []byte(head+beginMark+"\n"+text+endMark+end), 0o644)
 }
 
 func markdown(rows []row, suites int) string {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -76,18 +75,4 @@ func (b *bench) markdown(m machine) string {
 	}
 	s.WriteString("\n")
 	return s.String()
-}
-
-// replaceFigures puts text between the document's marker lines.
-func replaceFigures(path, text string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, found := strings.Cut(string(data), beginMark+"\n")
-	_, after, closed := strings.Cut(rest, endMark)
-	if !found || !closed {
-		return errors.New(path + " has no lines " + beginMark + " and " + endMark)
-	}
-	return os.WriteFile(path, []byte(before+beginMark+"\n"+text+endMark+after), 0o644)
 }

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/telltale-llm/telltale/bench/figures"
 )
 
 // Bars that telltale has to clear.
@@ -96,7 +98,7 @@ func run(ctx context.Context, args []string) (err error) {
 	text := b.markdown(m)
 	fmt.Print(text)
 	if o.doc != "" {
-		if err := replaceFigures(o.doc, text); err != nil {
+		if err := figures.Replace(o.doc, beginMark, endMark, text); err != nil {
 			return err
 		}
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 )
@@ -24,18 +22,4 @@ func markdown(o options, rows []row) string {
 			r.name, r.found.exchanges, r.found.ids, r.found.texts, float64(r.found.bytes)/float64(max(1, r.found.exchanges)), r.found.marked, r.found.leaked)
 	}
 	return t.String()
-}
-
-// replaceFigures puts text between the document's marker lines.
-func replaceFigures(path, text string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	before, rest, found := strings.Cut(string(data), beginMark+"\n")
-	_, after, closed := strings.Cut(rest, closeMark)
-	if !found || !closed {
-		return errors.New(path + " has no lines " + beginMark + " and " + closeMark)
-	}
-	return os.WriteFile(path, []byte(before+beginMark+"\n"+text+closeMark+after), 0o644)
 }

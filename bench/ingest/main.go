@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"strings"
 	"time"
+
+	"github.com/telltale-llm/telltale/bench/figures"
 )
 
 const (
@@ -88,7 +90,7 @@ func run(ctx context.Context, args []string) (err error) {
 	text := markdown(o, rows)
 	fmt.Print(text)
 	if o.doc != "" {
-		if err := replaceFigures(o.doc, text); err != nil {
+		if err := figures.Replace(o.doc, beginMark, closeMark, text); err != nil {
 			return err
 		}
 	}

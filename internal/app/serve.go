@@ -274,7 +274,7 @@ func (s *Service) newState(server *config.Server) (*serveState, error) {
 		if r.Capture != nil {
 			c = *r.Capture
 		}
-		st.routes[r.Name] = routeState{route: r, capture: c, sampler: privacy.NewSampler(server.Privacy.Key, c), upstreams: upstreamsOf(&r)}
+		st.routes[r.Name] = routeState{route: r, capture: c, sampler: privacy.NewSampler(server.Privacy.Key, c), upstreams: upstreamsOf(&r), guards: guardsOf(&r)}
 	}
 	return st, nil
 }

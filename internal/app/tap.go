@@ -117,6 +117,18 @@ type routeState struct {
 	sampler pipeline.Sampler
 	// upstreams are those of each variant, the baseline among them.
 	upstreams map[string][]config.Upstream
+	// guards identify what each variant's guard does; nothing for none.
+	guards map[string]string
+}
+
+// guardsOf identifies the guards of a route's variants.
+func guardsOf(r *config.Route) map[string]string {
+	out := map[string]string{config.Baseline: r.GuardID}
+	for i := range r.Variants {
+		with := r.With(&r.Variants[i])
+		out[r.Variants[i].Name] = with.GuardID
+	}
+	return out
 }
 
 // upstreamsOf lists the upstreams of a route's variants.
@@ -141,15 +153,6 @@ func (st *serveState) provider(route, variant, upstream string) string {
 	return ""
 }
 
-// guardOf identifies what a variant's guard does.
-func (st *serveState) guardOf(route, variant string) string {
-	r := st.routes[route].route
-	if v, ok := r.Variant(variant); ok {
-		r = r.With(v)
-	}
-	return r.GuardID
-}
-
 // guarded is a guard's report as it is kept.
 func guarded(r *guard.Report) *record.Guarded {
 	if r == nil {
@@ -172,6 +175,6 @@ func guarded(r *guard.Report) *record.Guarded {
 // snapshotOf makes the snapshot of an exchange after it has been redacted.
 func (st *serveState) snapshotOf(t *gateway.Tapped) func(*record.Exchange) record.Snapshot {
 	host, model := st.provider(t.Route, t.Behind(), t.Upstream), t.Override
-	guard := st.guardOf(t.Route, t.Behind())
+	guard := st.routes[t.Route].guards[t.Behind()]
 	return func(x *record.Exchange) record.Snapshot { return wiretap.Snapshot(x, host, model, guard) }
 }

@@ -22,7 +22,7 @@ const module = "github.com/telltale-llm/telltale/"
 // ranks gives each package its rank. Imports go to a lower rank only; a package and those in its own
 // folder are one family and may import each other as Go allows.
 var ranks = map[string]int{
-	"cmd/telltale": 5, "telltaletest": 5, "bench/conformance/promptfoo": 5, "bench/gate": 5, "bench/rollout": 5, "bench/gateway": 5, "bench/faults": 5, "bench/ingest": 5, "bench/store": 5, "bench/conformance/clients": 5,
+	"cmd/telltale": 5, "telltaletest": 5, "bench/conformance/promptfoo": 5, "bench/gate": 5, "bench/compare": 5, "bench/rollout": 5, "bench/figures": 0, "bench/gateway": 5, "bench/faults": 5, "bench/ingest": 5, "bench/store": 5, "bench/conformance/clients": 5,
 
 	"internal/app": 4,
 

@@ -102,26 +102,33 @@ func Load(path string, data []byte, opts Options) (*Loaded, error) {
 	var w wireSuite
 	d.into(body, Pos{File: path}, reflect.ValueOf(&w).Elem())
 	s := l.suite(path, d, &w)
-	errs := append(d.errs, l.errs...)
+	found := l.errs
 	if !opts.SkipUnsupported {
 		for _, u := range l.params.unsupported {
 			u.Hint = "leave it out with --skip-unsupported"
-			errs = append(errs, u)
+			found = append(found, u)
 		}
 	}
-	if len(errs) == 0 {
-		errs = append(errs, l.params.unusedVars()...)
-	}
-	finder := &decoder{file: path, anchors: d.anchors}
-	for _, e := range errs {
-		if e.File == path {
-			finder.place(body, e)
-		}
-	}
-	if err := errs.Err(); err != nil {
+	if err := l.mistakes(d, body, found); err != nil {
 		return nil, err
 	}
 	return &Loaded{Suite: s, Unsupported: l.params.unsupported, Ignored: l.params.ignored}, nil
+}
+
+// mistakes gathers what is wrong with a file of one document: what its decoder found and what was found in what it read, each
+// at its place. The error is Errors, nil where there are none.
+func (l *loader) mistakes(d *decoder, body ast.Node, found Errors) error {
+	errs := append(d.errs, found...)
+	if len(errs) == 0 {
+		errs = append(errs, l.params.unusedVars()...)
+	}
+	finder := &decoder{file: d.file, anchors: d.anchors}
+	for _, e := range errs {
+		if e.File == d.file {
+			finder.place(body, e)
+		}
+	}
+	return errs.Err()
 }
 
 // ownEnv reads the suite's env before everything else, for everything else may use it.

@@ -230,18 +230,7 @@ func LoadRollout(path string, data []byte, opts Options) (*Rollout, error) {
 	rl := &rolloutLoader{places: map[string]Pos{}}
 	r := rl.rollout(&w)
 	r.file, r.places = path, rl.places
-	errs := append(d.errs, rl.errs...)
-	errs = append(errs, l.params.unsupported...)
-	if len(errs) == 0 {
-		errs = append(errs, l.params.unusedVars()...)
-	}
-	finder := &decoder{file: path, anchors: d.anchors}
-	for _, e := range errs {
-		if e.File == path {
-			finder.place(body, e)
-		}
-	}
-	if err := errs.Err(); err != nil {
+	if err := l.mistakes(d, body, append(rl.errs, l.params.unsupported...)); err != nil {
 		return nil, err
 	}
 	return r, nil

@@ -199,18 +199,7 @@ func LoadServer(path string, data []byte, opts Options) (*Server, error) {
 	s := (&serverLoader{loader: l}).server(path, &w)
 	sum := sha256.Sum256(data) // keys are not in the file, so they are not in the hash either
 	s.Hash = hex.EncodeToString(sum[:8])
-	errs := append(d.errs, l.errs...)
-	errs = append(errs, l.params.unsupported...)
-	if len(errs) == 0 {
-		errs = append(errs, l.params.unusedVars()...)
-	}
-	finder := &decoder{file: path, anchors: d.anchors}
-	for _, e := range errs {
-		if e.File == path {
-			finder.place(body, e)
-		}
-	}
-	if err := errs.Err(); err != nil {
+	if err := l.mistakes(d, body, append(l.errs, l.params.unsupported...)); err != nil {
 		return nil, err
 	}
 	return s, nil
