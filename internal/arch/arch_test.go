@@ -32,7 +32,7 @@ var ranks = map[string]int{
 
 	"internal/record": 1, "internal/loopback": 1, "internal/lmeval": 1, "internal/oaieval": 1, "internal/golden": 1,
 
-	"internal/verdict": 0, "internal/stats": 0, "internal/config": 0, "internal/template": 0, "internal/worker": 0, "internal/redact": 0,
+	"internal/verdict": 0, "internal/stats": 0, "internal/config": 0, "internal/template": 0, "internal/worker": 0, "internal/redact": 0, "internal/lock": 0,
 
 	// Also for package privacy, which has the scorer's rank.
 	"internal/scorer/leak": 0,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/telltale-llm/telltale/internal/lock"
 )
 
 // startTimeout bounds recovery of the streams' files. Gigabytes of them are read within seconds.
@@ -34,8 +35,11 @@ func startEmbedded(ctx context.Context, dir string, tune tuning, log *slog.Logge
 	if err != nil {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
-	if err := lock(f); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir, errors.Join(err, f.Close()))
+	if err := lock.File(f); err != nil {
+		if errors.Is(err, lock.ErrHeld) {
+			err = ErrInUse
+		}
+		return nil, fmt.Errorf("bus: %s: %w", dir, errors.Join(err, f.Close()))
 	}
 	e := &embedded{dir: dir, tune: tune, log: log, file: f}
 	srv, err := e.start(ctx)

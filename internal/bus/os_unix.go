@@ -2,25 +2,7 @@
 
 package bus
 
-import (
-	"errors"
-	"fmt"
-	"os"
-
-	"golang.org/x/sys/unix"
-)
-
-// lock takes the file for this process; the lock ends with the process.
-func lock(f *os.File) error {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.EWOULDBLOCK):
-		return ErrInUse
-	}
-	return fmt.Errorf("bus: lock: %w", err)
-}
+import "golang.org/x/sys/unix"
 
 // freeBytes is what may still be written to the directory's disk.
 func freeBytes(dir string) (uint64, error) {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/telltale-llm/telltale/internal/lock"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/verdict"
 )
@@ -76,7 +77,7 @@ func CreateJournal(path string, h Header) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{Header: h, file: f, offsets: make([]int64, h.Total), opened: time.Now()}
-	if err := lock(f); err != nil {
+	if err := claim(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	b, err := json.Marshal(h)
@@ -125,7 +126,7 @@ func OpenJournal(path string) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{file: f, opened: time.Now()}
-	if err := lock(f); err != nil {
+	if err := claim(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	info, err := f.Stat()
@@ -167,6 +168,15 @@ var ErrNoHeader = errors.New("no complete header")
 
 // ErrLocked says that another process is at work on the run.
 var ErrLocked = errors.New("another telltale is running in this directory")
+
+// claim takes the file for this process.
+func claim(f *os.File) error {
+	err := lock.File(f)
+	if errors.Is(err, lock.ErrHeld) {
+		return ErrLocked
+	}
+	return err
+}
 
 // read indexes the journal and cuts off an incomplete last line.
 func (j *Journal) read() error {

@@ -1,4 +1,4 @@
-//go:build cgo && !windows
+//go:build cgo
 
 package duckdb
 
@@ -8,8 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
-	"syscall"
 
+	"github.com/telltale-llm/telltale/internal/lock"
 	"github.com/telltale-llm/telltale/internal/store"
 )
 
@@ -20,13 +20,13 @@ func acquire(path string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lock.File(f); err != nil {
 		holder, _ := io.ReadAll(io.LimitReader(f, 100))
 		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, lock.ErrHeld) {
 			return nil, &store.LockedError{Path: path, Holder: strings.TrimSpace(string(holder))}
 		}
-		return nil, fmt.Errorf("store: lock %s.lock: %w", path, err)
+		return nil, fmt.Errorf("store: %w", err)
 	}
 	err = f.Truncate(0)
 	if err == nil {
