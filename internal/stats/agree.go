@@ -7,9 +7,9 @@ import (
 
 // Ratings holds what several raters said about the same items.
 type Ratings struct {
-	// Items has one row for each item and in it one rating for each rater, NaN where the rater gave none. The
-	// columns are only told apart by CohenKappa's caller; raters may differ from item to item. Labels are coded as
-	// numbers; where only their equality matters, any numbers do.
+	// Items has one row for each item and in it one rating for each rater, NaN where the rater gave none; an infinite
+	// one makes every coefficient refuse. The columns are only told apart by CohenKappa's caller; raters may differ
+	// from item to item. Labels are coded as numbers; where only their equality matters, any numbers do.
 	Items [][]float64
 	// Categories are the ratings that could be given. Nil means those that were. It matters to GwetAC1 and
 	// GwetAC2, whose chance agreement depends on how many there are, and to weights, which are relative to the
@@ -148,10 +148,8 @@ func GwetAC2(r Ratings, credit Credit) (a Agreement, ok bool) {
 		return Agreement{}, false
 	}
 	total := 0.0
-	for i := range q {
-		for j := range q {
-			total += t.credit(i, j)
-		}
+	for _, credit := range t.weigh(slices.Repeat([]float64{1}, q)) {
+		total += credit
 	}
 	scale := total / float64(q*(q-1))
 	var chance Sum

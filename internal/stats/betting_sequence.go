@@ -98,9 +98,10 @@ func (m *MeanSequence) Update(x float64) error {
 // mean of the scores, drawn to one half by one imagined score.
 func (m *MeanSequence) mean() float64 { return (0.5 + m.sum) / float64(m.n+1) }
 
-// Interval is the confidence sequence now; ok is false before the first score.
+// Interval is the confidence sequence now. ok is false before the first score and once every mean of the grid is
+// left: the mean has moved, or chance did what it does with probability alpha at most.
 func (m *MeanSequence) Interval() (i Interval, ok bool) {
-	if m.n == 0 {
+	if m.n == 0 || len(m.up) == 0 {
 		return Interval{}, false
 	}
 	grid := float64(m.opt.Grid)

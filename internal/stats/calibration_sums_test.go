@@ -81,6 +81,36 @@ func TestDebiasedUpper(t *testing.T) {
 	}
 }
 
+// Where no bin has a gap, the spread of the debiased error over samples is what DebiasedSpread says, a little more for its
+// cautious shares.
+func TestDebiasedSpread(t *testing.T) {
+	near(t, "all right", (BinSums{60, 60, 60}).DebiasedSpread(), math.Sqrt2*61/62/62/60, 1e-12)
+	if x := (BinSums{1, 0.5, 1}).DebiasedSpread(); !math.IsNaN(x) {
+		t.Errorf("%v of a single forecast", x)
+	}
+	rng := rand.New(rand.NewPCG(13, 14))
+	const runs = 4000
+	var said, squares float64
+	for range runs {
+		var s BinSums
+		var sums []binSum
+		for k := range 5 {
+			p, n, hits := 0.5+float64(k)/12, 40+10*k, 0.0
+			for range n {
+				hits += indicator(rng.Float64() < p)
+			}
+			s = append(s, float64(n), p*float64(n), hits)
+			sums = append(sums, binSum{float64(n), p * float64(n), hits})
+		}
+		said += s.DebiasedSpread() / runs
+		x, _ := debiased(sums)
+		squares += x * x / runs
+	}
+	if share := said / math.Sqrt(squares); share < 0.97 || share > 1.1 {
+		t.Errorf("said %.5f, is %.5f", said, math.Sqrt(squares))
+	}
+}
+
 // The upper end is below the true error of a model that is always sure in no more runs than it may be, however rarely it errs.
 func TestDebiasedUpperCovers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))

@@ -134,6 +134,21 @@ func TestCalibrationRefuses(t *testing.T) {
 	}
 }
 
+// Source: the same bootstrap of 200,000 draws in NumPy 1.26.4; the tolerance is for our 20,000.
+func TestCalibrationIntervalReference(t *testing.T) {
+	f := patterned()
+	for i := range f.Hit {
+		f.Hit[i] = float64((i*53+7)%97) < 97*0.2
+	}
+	i, ok := CalibrationInterval(f, Bins{}, 0.9, Draws{20_000, 1})
+	sameInterval(t, "alone", i, ok, .1373, .2525, .002)
+	for i := range f.P {
+		f.Cluster = append(f.Cluster, i/3)
+	}
+	i, ok = CalibrationInterval(f, Bins{}, 0.9, Draws{20_000, 1})
+	sameInterval(t, "threes", i, ok, .1459, .2448, .002)
+}
+
 // The bootstrap interval covers the squared error of the population, for independent forecasts and for clusters.
 func TestCalibrationIntervalCovers(t *testing.T) {
 	f := func(clusters, size int, shared float64, most int) {
@@ -193,6 +208,9 @@ func TestPredictionPoweredReference(t *testing.T) {
 	near(t, "lambda", p.Lambda, .8767639456058915, 1e-12)
 	near(t, "estimate", p.Value, .46018995397335716, 1e-12)
 	near(t, "SE", p.SE, .02699879375903613, 1e-12)
+	i, ok := p.Interval(0.95)
+	half := 2.022690920 * p.SE // t with 39 degrees of freedom
+	sameInterval(t, "interval", i, ok, p.Value-half, p.Value+half, 1e-9)
 	near(t, "gain", p.Gain, p.HumanSE*p.HumanSE/(p.SE*p.SE), 1e-9)
 	se, _ := NaiveSE(y)
 	near(t, "SE of the labels alone", p.HumanSE, se, 1e-12)

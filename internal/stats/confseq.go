@@ -109,16 +109,31 @@ func NewGammaExponential(v, alpha, c float64) (m GammaExponential, ok bool) {
 	return GammaExponential{boundaryRho(v, math.Min(2*alpha, 0.999)), c}, true
 }
 
-// LogMartingale is the logarithm of the mixture martingale at (s, v).
+// LogMartingale is the logarithm of the mixture martingale at (s, v). With ρ and v over c², a = v + ρ and u = s/c it is
+// ρ^ρ Γ(a)P(a, a + u) e^{a+u−ρ} / (Γ(ρ)P(ρ, ρ) (a + u)^a), of which Stirling's formula takes what is large out of Γ(a).
 func (m GammaExponential) LogMartingale(s, v float64) float64 {
-	c2 := m.c * m.c
-	rho, x := m.rho/c2, (m.c*s+v)/c2
-	a := (v + m.rho) / c2
-	lead := rho*math.Log(rho) - lgamma(rho) - logGammaP(rho, rho)
-	if x+rho <= 0 {
+	rho, a, u := m.rho/(m.c*m.c), (v+m.rho)/(m.c*m.c), s/m.c
+	if a+u <= 0 {
 		return math.Inf(-1)
 	}
-	return lead + lgamma(a) + logGammaP(a, x+rho) - a*math.Log(x+rho) + x
+	return u - a*logRatio(a+u, a, u) + 0.5*math.Log(rho/a) + stirling(a) - stirling(rho) + logGammaP(a, a+u) - logGammaP(rho, rho)
+}
+
+// logRatio is ln(x/y), where x − y is known better than as the difference of the two.
+func logRatio(x, y, difference float64) float64 {
+	if math.Abs(difference) < y/2 {
+		return math.Log1p(difference / y)
+	}
+	return math.Log(x / y)
+}
+
+// stirling is lnΓ(x) less (x − ½)ln x − x + ½ln 2π.
+func stirling(x float64) float64 {
+	if x < 16 {
+		return lgamma(x) - (x-0.5)*math.Log(x) + x - 0.5*math.Log(2*math.Pi)
+	}
+	y := 1 / (x * x)
+	return (1./12 - y*(1./360-y*(1./1260-y/1680))) / x
 }
 
 func lgamma(x float64) float64 {
@@ -158,18 +173,20 @@ func NewBetaBinomial(v, alpha, g, h float64, sides Sides) (m BetaBinomial, ok bo
 	return BetaBinomial{r / (h * (g + h)), r / (g * (g + h)), g, h, sides}, true
 }
 
-// LogMartingale is the logarithm of the mixture martingale at (s, v).
+// LogMartingale is the logarithm of the mixture martingale at (s, v): with k successes in n trials of rate p, as many as s
+// and v are for a Bernoulli rate, B(a + k, b + n − k) / (B(a, b) p^k (1 − p)^{n−k}), of which Stirling's formula takes what is
+// large out of B.
 func (m BetaBinomial) LogMartingale(s, v float64) float64 {
-	g, h := m.g, m.h
-	up, down := (v/h+s)/(g+h), (v/g-s)/(g+h) // successes and failures, for a Bernoulli rate
-	out := v/(g*h)*math.Log(g+h) - up*math.Log(g) - down*math.Log(h)
-	if m.sides == TwoSided {
-		return out + mathext.Lbeta(m.a+up, m.b+down) - mathext.Lbeta(m.a, m.b)
+	p, q, d := m.g/(m.g+m.h), m.h/(m.g+m.h), s/(m.g+m.h)
+	n, c := v/(m.g*m.h), m.a+m.b
+	up, down, all := m.a+n*p+d, m.b+n*q-d, c+n
+	out := up*logRatio(up, all*p, d) + down*logRatio(down, all*q, -d) + 0.5*math.Log(m.a/up*(m.b/down)*(all/c)) +
+		stirling(up) + stirling(down) - stirling(all) - stirling(m.a) - stirling(m.b) + stirling(c)
+	if m.sides == OneSided {
+		// Only alternatives above the null: the share of the Beta distribution beyond it.
+		out += math.Log(mathext.RegIncBeta(down, up, q)) - math.Log(mathext.RegIncBeta(m.b, m.a, q))
 	}
-	// Only alternatives above the null: the share of the Beta distribution beyond it.
-	at := h / (g + h)
-	return out + mathext.Lbeta(m.a+up, m.b+down) + math.Log(mathext.RegIncBeta(m.b+down, m.a+up, at)) -
-		mathext.Lbeta(m.a, m.b) - math.Log(mathext.RegIncBeta(m.b, m.a, at))
+	return out
 }
 
 // Bound is the boundary at intrinsic time v > 0. ok is false outside the domain and where no sum within

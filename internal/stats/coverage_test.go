@@ -118,6 +118,44 @@ func TestPairedOverAllOutcomes(t *testing.T) {
 	null(300, .2)
 }
 
+// Of two equal rates Fisher's test rejects no more than it says, with any share; the pooled z, where it may be used, no more than
+// a quarter more often. Over all outcomes.
+func TestTwoSampleNull(t *testing.T) {
+	f := func(n1, n2 int, p float64) {
+		t.Helper()
+		var fisher, greater, less, pooled [len(levels)]float64
+		for k1 := range n1 + 1 {
+			w1 := distuv.Binomial{N: float64(n1), P: p}.Prob(float64(k1))
+			for k2 := range n2 + 1 {
+				w := w1 * distuv.Binomial{N: float64(n2), P: p}.Prob(float64(k2))
+				if w < 1e-9 {
+					continue
+				}
+				two, l, g := FisherExact(k1, n1-k1, k2, n2-k2)
+				_, z, ok := PooledZ(k1, n1, k2, n2)
+				for k, a := range levels {
+					fisher[k] += w * indicator(two <= a)
+					less[k] += w * indicator(l <= a)
+					greater[k] += w * indicator(g <= a)
+					pooled[k] += w * indicator(ok && z <= a)
+				}
+			}
+		}
+		for k, a := range levels {
+			if fisher[k] > a || less[k] > a || greater[k] > a || pooled[k] > 1.25*a {
+				t.Errorf("%d and %d of rate %v: Fisher %.4f, one-sided %.4f and %.4f, pooled z %.4f rejected at %v",
+					n1, n2, p, fisher[k], less[k], greater[k], pooled[k], a)
+			}
+			if a > .01 && (pooled[k] < .75*a || fisher[k] < .4*a) {
+				t.Errorf("%d and %d of rate %v: only %.4f and %.4f rejected at %v", n1, n2, p, fisher[k], pooled[k], a)
+			}
+		}
+	}
+	f(50, 50, .5)
+	f(60, 120, .3)
+	f(100, 80, .2)
+}
+
 // rejections counts the p-values that are at most each of the levels.
 type rejections struct {
 	n    int
@@ -308,6 +346,69 @@ func TestBYUnderDependence(t *testing.T) {
 	if share := float64(wrong) / runs; share > .05 {
 		t.Errorf("BY finds something in %.3f of families without anything to find", share)
 	}
+}
+
+// What the corrections promise, when 15 of 20 tests have nothing to find: Holm and Bonferroni a false rejection in at most α of
+// families, BH at most a share 15/20·α of false ones among the rejected, e-BH at most α also when all tests go together.
+func TestCorrectionsHold(t *testing.T) {
+	rng := rand.New(rand.NewPCG(73, 74))
+	const runs, tests, real, alpha = 6000, 20, 5, .1
+	var bonferroni, holm, found int
+	var bh, ebh, power float64
+	falseShare := func(rejects func(i int) bool) (wrong int, share float64) {
+		all := 0
+		for i := range tests {
+			if rejects(i) {
+				all++
+				wrong += int(indicator(i >= real))
+			}
+		}
+		return wrong, float64(wrong) / math.Max(1, float64(all))
+	}
+	for range runs {
+		p, e := make([]float64, tests), make([]float64, tests)
+		shared := rng.NormFloat64()
+		for i := range p {
+			shift := 0.0
+			if i < real {
+				shift = 3
+			}
+			p[i] = distuv.UnitNormal.CDF(-(rng.NormFloat64() + shift))
+			// The likelihood ratio of 3 against 0, whose mean is 1 without an effect, of statistics that go together.
+			e[i] = math.Exp(3*(.9*shared+math.Sqrt(.19)*rng.NormFloat64()+shift) - 4.5)
+		}
+		at := func(adjusted []float64) (wrong int, share float64) {
+			return falseShare(func(i int) bool { return adjusted[i] <= alpha })
+		}
+		h, b := Holm(p), Bonferroni(p)
+		wrong, _ := at(b)
+		bonferroni += min(1, wrong)
+		wrong, _ = at(h)
+		holm += min(1, wrong)
+		_, share := at(BH(p))
+		bh += share / runs
+		rejected := EBH(e, alpha)
+		_, share = falseShare(func(i int) bool { return rejected[i] })
+		ebh += share / runs
+		for i := range real {
+			found += int(indicator(h[i] <= alpha)) - int(indicator(b[i] <= alpha))
+			power += indicator(rejected[i]) / (real * runs)
+		}
+	}
+	slack := 4 * math.Sqrt(alpha*(1-alpha)/runs)
+	for name, x := range map[string]float64{"Bonferroni": float64(bonferroni) / runs, "Holm": float64(holm) / runs, "e-BH": ebh} {
+		if x > alpha+slack {
+			t.Errorf("%s errs in %.4f, want at most %v", name, x, alpha)
+		}
+	}
+	want := alpha * float64(tests-real) / tests // exactly, for independent tests
+	if math.Abs(bh-want) > slack {
+		t.Errorf("BH: a share of %.4f is false, want %.4f", bh, want)
+	}
+	if found <= 0 || power < .2 {
+		t.Errorf("Holm finds %d more than Bonferroni, e-BH %.2f of what there is", found, power)
+	}
+	t.Logf("Bonferroni %.4f, Holm %.4f, BH %.4f, e-BH %.4f with power %.2f", float64(bonferroni)/runs, float64(holm)/runs, bh, ebh, power)
 }
 
 func BenchmarkSignFlip(b *testing.B) {

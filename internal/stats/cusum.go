@@ -11,7 +11,7 @@ import (
 //
 //	S = max(0, S) + ln(P(y|To)/P(y|From)),  alarm when S ≥ Threshold.
 //
-// Among tests with that mean time between false alarms it has the shortest delay for a rise to To (Moustakides 1986).
+// Among tests with that mean time between false alarms it has the shortest delay, in the worst case, of a rise to To (Moustakides 1986).
 // CalibrateBernoulliCUSUM gives the threshold for a wanted mean time. A BernoulliCUSUM is not safe for concurrent use.
 type BernoulliCUSUM struct {
 	alarm
@@ -116,7 +116,7 @@ func (c *BernoulliCUSUM) UnmarshalJSON(data []byte) error {
 	if s.Zero < 0 || s.Zero > s.N || s.N == 0 && s.S != 0 {
 		return badState(bernoulliKind, "the last time at 0", s.Zero)
 	}
-	if s.S < math.Log((1-s.To)/(1-s.From)) || s.S > float64(s.N)*math.Log(s.To/s.From)*(1+1e-9) || s.S >= s.H && s.At == 0 {
+	if least := math.Log((1 - s.To) / (1 - s.From)); s.S < least && !almost(s.S, least) || s.S > float64(s.N)*math.Log(s.To/s.From)*(1+1e-9) || s.S >= s.H && s.At == 0 {
 		return badState(bernoulliKind, "the statistic", s.S)
 	}
 	*c = out

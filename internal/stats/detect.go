@@ -23,6 +23,8 @@ type Detection struct {
 	Found   float64
 	// Mean, Median and P90 are over the runs, +Inf when too many found nothing: any of them for the mean.
 	Mean, Median, P90 float64
+	// LeastMean is the mean with the runs that found nothing counted with the horizon: the mean is no less.
+	LeastMean float64
 }
 
 // Procedure is the name of an e-process for rollouts.
@@ -166,7 +168,7 @@ func (d *Detection) simulate(seed uint64, updates float64, run func(*rand.Rand) 
 	perRun := 1.5 * d.Bound * updates
 	runs := int(math.Max(leastRuns, math.Min(detectUpdates/perRun, mostRuns)))
 	if float64(runs)*perRun > mostDetectUpdates {
-		d.Found, d.Mean, d.Median, d.P90 = math.NaN(), math.NaN(), math.NaN(), math.NaN()
+		d.Found, d.Mean, d.Median, d.P90, d.LeastMean = math.NaN(), math.NaN(), math.NaN(), math.NaN(), math.NaN()
 		return
 	}
 	d.repeat(runs, rand.New(rand.NewPCG(seed, 0)), run)
@@ -180,15 +182,16 @@ func (d *Detection) repeat(runs int, r *rand.Rand, run func(*rand.Rand) float64)
 	for len(took) < runs && !(len(took) == firstRuns && found == 0) && !(len(took) == leastRuns && 2*found < leastRuns) {
 		n := run(r)
 		took = append(took, n)
+		sum.Add(math.Min(n, d.Horizon))
 		if !math.IsInf(n, 0) {
 			found++
-			sum.Add(n)
 		}
 	}
 	sort.Float64s(took)
 	d.Runs = len(took)
 	d.Found = float64(found) / float64(d.Runs)
-	d.Mean = sum.Value() / float64(d.Runs)
+	d.LeastMean = sum.Value() / float64(d.Runs)
+	d.Mean = d.LeastMean
 	if found < d.Runs {
 		d.Mean = math.Inf(1)
 	}

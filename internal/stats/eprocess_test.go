@@ -2,6 +2,8 @@ package stats
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -97,6 +99,31 @@ func TestEBHVector(t *testing.T) {
 	}
 	if r := EBH([]float64{1, 500, 2}, .05); !r[1] || r[0] || r[2] {
 		t.Errorf("the order of the input was lost: %v", r)
+	}
+}
+
+// Without anything to find e-BH rejects something with a chance of at most alpha, and comes near it: e-values that are m with
+// chance 1/m and else 0, each for itself and all together, have a mean of 1 and leave no room.
+func TestEBHHolds(t *testing.T) {
+	const alpha, tests, runs = .1, 20, 20_000
+	r := rand.New(rand.NewPCG(53, 54))
+	for _, m := range []float64{10, 20, 40, 50, 100, 200} {
+		for _, together := range []bool{false, true} {
+			some := 0
+			for range runs {
+				e := make([]float64, tests)
+				shared := r.Float64()
+				for i := range e {
+					if u := r.Float64(); together && shared < 1/m || !together && u < 1/m {
+						e[i] = m
+					}
+				}
+				some += int(bit(slices.Contains(EBH(e, alpha), true)))
+			}
+			if share := float64(some) / runs; share > alpha+4*math.Sqrt(alpha*(1-alpha)/runs) || together && m == 10 && share < .09 {
+				t.Errorf("e-values of %v, together %v: something is rejected in %.4f", m, together, share)
+			}
+		}
 	}
 }
 

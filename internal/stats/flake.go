@@ -13,7 +13,7 @@ package stats
 // and their interval reaches to 1/2. Jeffreys' interval would be about as good; Wilson's always holds k/n, and is what
 // rates of runs have.
 //
-// ok is false below two repeats, or when a count is negative.
+// ok is false below two repeats, when a count is negative, and for a level outside (0, 1).
 func FlakeRate(passed, failed int, level float64) (rate float64, i Interval, ok bool) {
 	if passed < 0 || failed < 0 || passed+failed < 2 {
 		return 0, Interval{}, false

@@ -11,7 +11,7 @@ import (
 //
 //	Λ = √(V/(V + τ²)) exp(τ²d²/(2V(V + τ²)))
 //
-// ok is false unless variance and tau are finite and above 0 and d is finite.
+// which is +Inf above about e^709. // ok is false unless variance and tau are finite and above 0 and d is finite.
 func NormalMSPRT(d, variance, tau float64) (lambda float64, ok bool) {
 	l, ok := logMSPRT(d, variance, tau)
 	return math.Exp(l), ok
@@ -127,7 +127,7 @@ func (m *MSPRT) UnmarshalJSON(data []byte) error {
 			return badState(msprtKind, "the events", s.K[a])
 		}
 	}
-	if l, ok := out.log(); ok && l != s.Now || !ok && s.Now != 0 && s.N[0]+s.N[1] == 0 {
+	if l, ok := out.log(); ok && !almost(l, s.Now) || !ok && s.Now != 0 && s.N[0]+s.N[1] == 0 {
 		return badState(msprtKind, "the ratio", s.Now)
 	}
 	if s.Peak < 0 || s.Peak < s.Now {

@@ -26,6 +26,7 @@ const (
 	streamBoot
 	streamWild
 	streamCalibrated
+	streamDeal
 )
 
 func (d Draws) source(stream uint64) *rand.PCG { return rand.NewPCG(d.Seed, stream) }

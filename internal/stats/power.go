@@ -26,7 +26,8 @@ func critical(alpha, power float64, sides []Sides) (za, zb float64, ok bool) {
 	if len(sides) == 0 || sides[0] == TwoSided {
 		alpha /= 2
 	}
-	za, zb = distuv.UnitNormal.Quantile(1-alpha), distuv.UnitNormal.Quantile(power)
+	// Not of 1−alpha, which has no digits left for a small alpha.
+	za, zb = -distuv.UnitNormal.Quantile(alpha), distuv.UnitNormal.Quantile(power)
 	return za, zb, za+zb > 0
 }
 

@@ -145,6 +145,8 @@ func TestEffectiveTrialsEdges(t *testing.T) {
 	f(0, 0, 100, 10, 10)
 	f(0.5, 0.1, 100, 1, 0) // one cluster tells nothing
 	f(0.5, 1e-9, 100, 10, 100)
+	// SE² is 0.01·10/9 for ten clusters, and z and t are those of any table.
+	near(t, "effective", EffectiveTrials(0.5, 0.1, 100, 10, 0.95), 22.5*(1.9599639845*1.9599639845)/(2.2621571627*2.2621571627), 1e-6)
 }
 
 // Streaming, keyed, merged and batch forms agree with the definition.

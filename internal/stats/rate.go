@@ -12,9 +12,9 @@ import (
 //	(p̂ + z²/2n ± z √(p̂q̂/n + z²/4n²)) / (1 + z²/n)
 //
 // k and n may be fractions, as they are when n is an effective sample size. ok is false when there
-// were no trials or k is not within [0, n].
+// were no trials, k is not within [0, n] or level not within (0, 1).
 func Wilson(k, n, level float64) (i Interval, ok bool) {
-	if !(n > 0) || !(k >= 0) || !(k <= n) || math.IsInf(n, 0) {
+	if !(n > 0) || !(k >= 0) || !(k <= n) || math.IsInf(n, 0) || !(level > 0 && level < 1) {
 		return Interval{}, false
 	}
 	p, z := k/n, NormalQuantile(level)
@@ -34,11 +34,14 @@ func Wilson(k, n, level float64) (i Interval, ok bool) {
 
 // WilsonTrials returns the number of independent trials at which a Wilson interval around the
 // rate p no longer covers bar: from |p − b| = z √(b(1−b)/n). It is infinite when p equals bar, and
-// 0 when bar is 0 or 1.
+// 0 when bar is 0 or 1, NaN for a level outside (0, 1).
 func WilsonTrials(p, bar, level float64) float64 {
 	z := NormalQuantile(level)
 	d := p - bar
-	if bar <= 0 || bar >= 1 {
+	switch {
+	case !(level > 0 && level < 1):
+		return math.NaN()
+	case bar <= 0 || bar >= 1:
 		return 0
 	}
 	return z * z * bar * (1 - bar) / (d * d)
@@ -46,14 +49,14 @@ func WilsonTrials(p, bar, level float64) float64 {
 
 // ClopperPearson returns the exact interval for k successes out of n independent trials (Clopper
 // and Pearson 1934), by quantiles of the Beta distribution. It covers at least as often as level
-// says, usually more often. ok is false when there were no trials or k is not within [0, n].
+// says, usually more often. ok is false when there were no trials, k is not within [0, n] or level not within (0, 1).
 func ClopperPearson(k, n int, level float64) (i Interval, ok bool) {
 	return exactShare(float64(k), float64(n), level)
 }
 
 // exactShare is ClopperPearson for numbers of trials that need not be whole, such as effective ones.
 func exactShare(k, n, level float64) (i Interval, ok bool) {
-	if !(n > 0) || !(k >= 0) || k > n {
+	if !(n > 0) || !(k >= 0) || k > n || !(level > 0 && level < 1) {
 		return Interval{}, false
 	}
 	tail := (1 - level) / 2
@@ -73,12 +76,13 @@ func exactShare(k, n, level float64) (i Interval, ok bool) {
 // (z/t)² with clusters−1 degrees of freedom (Korn and Graubard 1998). At a rate of 0 or 1 there is
 // no spread to estimate a design effect from: the clusters are then counted as one trial each.
 // By simulation the Wilson interval of it covers 92% of the time with 10 to 20 clusters and 94% or
-// more with 50 (nominal 95%). The result is at most n; 0 means that it cannot be told, as with a single cluster.
+// more with 50 (nominal 95%). The result is at most n; 0 means that it cannot be told, as with a single cluster or for a
+// level outside (0, 1).
 func EffectiveTrials(p, se float64, n, clusters int, level float64) float64 {
 	if clusters >= n {
 		return float64(n)
 	}
-	if clusters < 2 {
+	if clusters < 2 || !(level > 0 && level < 1) {
 		return 0
 	}
 	if p <= 0 || p >= 1 || !(se > 0) {

@@ -18,13 +18,14 @@ type Ratio struct {
 	ee, ew, ww  Sum     // sums over clusters of e², e·w and w²
 }
 
-// AddCluster adds a closed cluster of n observations with its sums of y and w. An empty cluster or
-// one of no weight is ignored.
+// AddCluster adds a closed cluster of n observations with its sums of y and w. An empty cluster and
+// one whose sums are both 0, which says nothing about a ratio, are ignored: counted, they would add
+// degrees of freedom that the interval does not have.
 func (r *Ratio) AddCluster(n int, y, w float64) {
-	if n <= 0 {
+	if n <= 0 || y == 0 && w == 0 {
 		return
 	}
-	if r.clusters == 0 && w != 0 {
+	if w != 0 && r.ww.Value() == 0 { // e of clusters without weight is y about any centre
 		r.centre = y / w
 	}
 	e := y - r.centre*w
@@ -107,11 +108,12 @@ func (r *Ratio) SE() (se float64, ok bool) {
 }
 
 // Interval returns value ± t·SE with clusters−1 degrees of freedom. SE is ClusteredSE·√(C/(C−1)),
-// without which the interval of few clusters covers too rarely. ok is false below two clusters, and
-// when all clusters agree to the last digit: no spread was seen, so none can be vouched for.
+// without which the interval of few clusters covers too rarely. ok is false below two clusters, for a
+// level outside (0, 1), and when all clusters agree to the last digit: no spread was seen, so none can
+// be vouched for.
 func (r *Ratio) Interval(level float64) (i Interval, ok bool) {
 	se, ok := r.ClusteredSE()
-	if !ok || se == 0 {
+	if !ok || se == 0 || !(level > 0 && level < 1) {
 		return Interval{}, false
 	}
 	v, _ := r.Value()

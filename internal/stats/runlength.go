@@ -134,12 +134,11 @@ func calibrate(want, low, high, tolerance float64, at func(float64) (float64, bo
 	return high, ok && l >= want
 }
 
-// bernoulliSteps is the number of states of the chain by which a BernoulliCUSUM's run length is computed. The
-// statistic moves on a lattice of about h/2000, to which the larger of its two steps is rounded.
+// bernoulliSteps is about the number of states of the chain by which a BernoulliCUSUM's run length is computed.
 const bernoulliSteps = 2000
 
 // BernoulliCUSUMRunLength is the average run length of BernoulliCUSUM when the rate is p, from a Markov chain on a fine
-// lattice; good to about 1%. ok is false outside the domain.
+// lattice (after Reynolds and Stoumbos 1999); good to about 1%. ok is false outside the domain and where there is no alarm.
 func BernoulliCUSUMRunLength(opt BernoulliCUSUMOptions, p float64) (mean float64, ok bool) {
 	if opt.validate() != nil || !(p >= 0 && p <= 1) {
 		return 0, false
@@ -159,62 +158,67 @@ func CalibrateBernoulliCUSUM(from, to, runLength float64) (threshold float64, ok
 	return calibrate(runLength, c.step, most, c.step/4, func(h float64) (float64, bool) { return c.runLength(h, from) })
 }
 
-// bernoulliChain is the lattice of a BernoulliCUSUM: in one unit of time, which is so many outcomes, the statistic
-// goes down steps of the lattice without an event and up with one.
+// bernoulliChain is the lattice of a BernoulliCUSUM: the statistic goes down by whole steps in so many outcomes without an
+// event, and up by rise with an event, which is no whole number of steps: what is there is interpolated. Rounding it
+// instead would change the statistic's drift, which for a small rise of the rate is a small difference of two large numbers.
 type bernoulliChain struct {
-	step     float64
-	outcomes int
-	down, up int
+	step           float64
+	outcomes, down int
+	rise           float64 // in steps
 }
 
 func newBernoulliChain(from, to, h float64) bernoulliChain {
-	rise, fall := math.Log(to/from), math.Log((1-from)/(1-to))
-	step := h / bernoulliSteps
-	best := bernoulliChain{}
-	least := math.Inf(1)
-	consider := func(c bernoulliChain) {
-		// The rise within a unit, in steps; rounding it is the only error of the lattice, and it adds up over the
-		// events that lead to an alarm. So of several lattices the one that it fits best is taken.
-		steps := (rise - fall*float64(c.outcomes-1)) / c.step
-		c.up = max(1, int(math.Round(steps)))
-		if err := math.Abs(float64(c.up)/steps - 1); err < least {
-			best, least = c, err
-		}
+	fall := math.Log1p(-from) - math.Log1p(-to)
+	c := bernoulliChain{step: h / bernoulliSteps, outcomes: 1, down: 1}
+	if fall >= c.step {
+		c.down = int(math.Round(fall / c.step))
+		c.step = fall / float64(c.down)
+	} else {
+		c.outcomes = int(math.Round(c.step / fall))
+		c.step = fall * float64(c.outcomes)
 	}
-	if fall >= step {
-		most := int(math.Round(fall / step))
-		for down := max(1, most/3); down <= most+most/2; down++ {
-			consider(bernoulliChain{step: fall / float64(down), outcomes: 1, down: down})
-		}
-		return best
-	}
-	// Events are so rare that several outcomes make one step, with at most one event among them.
-	fewest := int(math.Ceil(step / fall))
-	for n := max(1, fewest/2); n <= 2*fewest; n++ {
-		consider(bernoulliChain{step: fall * float64(n), outcomes: n, down: 1})
-	}
-	return best
+	c.rise = math.Log(to/from) / c.step
+	return c
 }
 
-// runLength solves L(i) = 1 + q L(max(0, i − down)) + (1 − q) L(i + up), L = 0 from h on, by elimination without
-// pivots: the matrix is diagonally dominant, and its band does not fill beyond down and up.
+// runLength solves for the mean number of events L(i) until the alarm from state i: with the chance a of an event among the
+// outcomes of one step, and u the mean position after it,
+//
+//	L(i) = a(1 + L(u)) + (1 − a) L(max(0, i − down)),  L = 0 from h on.
+//
+// An alarm comes with an event, so that the run length is L(0)/p (Wald). Elimination without pivots: the matrix is diagonally
+// dominant, and its band does not fill beyond down and up.
 func (c bernoulliChain) runLength(h, p float64) (float64, bool) {
 	n := int(math.Ceil(h/c.step - 1e-9))
-	if n < 1 || n > 4*bernoulliSteps {
+	if n < 1 || n > 4*bernoulliSteps || !(p > 0) {
 		return 0, false
 	}
 	none := math.Pow(1-p, float64(c.outcomes))
-	down, up := min(c.down, n-1), min(c.up, n)
+	// The outcomes without an event before the first, of those of a step with one, in steps.
+	waited := 0.0
+	if c.outcomes > 1 {
+		waited = (1-p)/(p*float64(c.outcomes)) - none/(1-none)
+	}
+	down, up := min(c.down, n-1), min(int(c.rise)+1, n)
 	width := down + up + 1
 	a := make([]float64, n*width) // a[i*width + j − i + down] is row i, column j
 	b := make([]float64, n)
 	for i := range n {
 		a[i*width+down]++
 		a[i*width+max(0, i-c.down)-i+down] -= none
-		if i+c.up < n {
-			a[i*width+c.up+down] -= 1 - none
+		at := float64(i) + c.rise
+		if i > 0 {
+			at -= waited
 		}
-		b[i] = 1
+		below := int(math.Floor(at))
+		above := at - float64(below)
+		if below < n {
+			a[i*width+below-i+down] -= (1 - none) * (1 - above)
+		}
+		if below+1 < n {
+			a[i*width+below+1-i+down] -= (1 - none) * above
+		}
+		b[i] = 1 - none
 	}
 	for k := range n {
 		pivot := a[k*width+down]
@@ -239,6 +243,6 @@ func (c bernoulliChain) runLength(h, p float64) (float64, bool) {
 		}
 		b[i] /= a[i*width+down]
 	}
-	l := b[0] * float64(c.outcomes)
-	return l, l >= 1 && !math.IsInf(l, 0)
+	l := b[0] / p
+	return l, l >= 1-1e-9 && !math.IsInf(l, 0)
 }

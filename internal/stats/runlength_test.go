@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Vector 20. The EWMA's run length without a shift is 499.58 by this integral equation with 40 to 800 nodes; 499.5, as
-// printed, is what a Markov chain of some hundred states gives.
+// Vector 20, and with more digits R's spc 0.6.7 (xcusum.arl, xewma.arl). Of the EWMA without a shift the vector prints 499.5, which
+// is what a Markov chain of 401 to 501 states gives (499.47 to 499.51); the run length is 499.5795501, also spc's.
 func TestRunLengthVectors(t *testing.T) {
 	f := func(name string, got float64, isOK bool, want, tol float64) {
 		t.Helper()
@@ -25,16 +25,33 @@ func TestRunLengthVectors(t *testing.T) {
 	cusum(4, 1, 8.38, .0051)
 	cusum(5, 0, 465.4, .051)
 	cusum(5, 1, 10.38, .0051)
-	got, isOK := EWMARunLength(EWMAOptions{.1, 2.814}, 0)
-	f("EWMA", got, isOK, 499.5, .09)
-	got, isOK = EWMARunLength(EWMAOptions{.1, 2.814}, 1)
-	f("EWMA", got, isOK, 10.33, .0051)
-	// By simulation of 20,000 runs elsewhere: 115,713 ± 822 and 456.4 ± 0.9.
-	o := BernoulliCUSUMOptions{.01, .03, 6.6}
-	got, isOK = BernoulliCUSUMRunLength(o, .01)
-	f("Bernoulli CUSUM", got, isOK, 115713, 2466)
-	got, isOK = BernoulliCUSUMRunLength(o, .03)
-	f("Bernoulli CUSUM", got, isOK, 456.4, 2.7)
+	cusum(4, 0, 167.6837888, 1e-6)
+	cusum(4, 1, 8.38313187, 1e-7)
+	cusum(5, 0, 465.443506, 1e-6)
+	cusum(5, 1, 10.37596992, 1e-7)
+	ewma := func(shift, want, tol float64) {
+		t.Helper()
+		got, isOK := EWMARunLength(EWMAOptions{.1, 2.814}, shift)
+		f("EWMA", got, isOK, want, tol)
+	}
+	ewma(0, 499.5, .08)
+	ewma(0, 499.5795501, 1e-6)
+	ewma(1, 10.33, .0051)
+	ewma(1, 10.33066516, 1e-7)
+	// By simulation elsewhere, with three standard errors. Small rises are where the lattice matters.
+	bernoulli := func(from, to, h, p, want, se float64) {
+		t.Helper()
+		got, isOK := BernoulliCUSUMRunLength(BernoulliCUSUMOptions{from, to, h}, p)
+		f("Bernoulli CUSUM", got, isOK, want, 3*se)
+	}
+	bernoulli(.01, .03, 6.6, .01, 115190, 470)
+	bernoulli(.01, .03, 6.6, .03, 456.84, .27)
+	bernoulli(.05, .055, 3, .05, 67595, 143)
+	bernoulli(.01, .011, 2, .01, 96973, 199)
+	bernoulli(.01, .0105, 1, .01, 61086, 85)
+	bernoulli(.001, .0015, 4, .0015, 29198, 78)
+	bernoulli(.9, .95, 3, 1, 56, 1e-10) // ⌈3/ln(.95/.9)⌉
+	bernoulli(.01, .03, 1, 1, 1, 1e-10)
 }
 
 // A threshold that is calibrated to a run length has it.
@@ -77,8 +94,10 @@ func TestCalibration(t *testing.T) {
 	}
 	_, isOK := CalibrateBernoulliCUSUM(.03, .01, 1e4)
 	refused("a fall", isOK)
-	_, isOK = BernoulliCUSUMRunLength(BernoulliCUSUMOptions{.01, .03, 5}, math.NaN())
-	refused("NaN", isOK)
+	for _, p := range []float64{math.NaN(), 0, -1, 2} { // at a rate of 0 there is no alarm
+		_, isOK = BernoulliCUSUMRunLength(BernoulliCUSUMOptions{.01, .03, 5}, p)
+		refused("a rate", isOK)
+	}
 	_, isOK = NormalCUSUMRunLength(NormalCUSUMOptions{.5, 5}, math.NaN())
 	refused("NaN", isOK)
 	_, isOK = EWMARunLength(EWMAOptions{.1, math.NaN()}, 0)

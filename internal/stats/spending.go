@@ -15,7 +15,7 @@ func SpentOBrienFleming(alpha, t float64) float64 {
 	case t >= 1:
 		return alpha
 	}
-	return 2 * distuv.UnitNormal.Survival(distuv.UnitNormal.Quantile(1-alpha/2)/math.Sqrt(t))
+	return 2 * distuv.UnitNormal.CDF(distuv.UnitNormal.Quantile(alpha/2)/math.Sqrt(t))
 }
 
 // The grid on which SpendingBounds integrates: so many standard errors to each side, and so many points.
@@ -74,7 +74,7 @@ func (w walk) bound(from, to, alpha float64) float64 {
 		return math.Inf(1)
 	}
 	if w.density == nil {
-		return distuv.UnitNormal.Quantile(1 - alpha)
+		return -distuv.UnitNormal.Quantile(alpha)
 	}
 	low, high := -boundGridReach, boundGridReach+2
 	for range 60 {

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -148,6 +149,57 @@ func TestStateRefusesDamage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A state is taken up on another kind of processor too, whose logarithms differ in the last bit.
+func TestStateOfAnotherProcessor(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	c := must(NewConditional(ConditionalOptions{}))
+	m := must(NewMSPRT(.02))
+	b := must(NewBernoulliCUSUM(BernoulliCUSUMOptions{.01, .03, 4}))
+	for range 20 {
+		ok(t, c.Update(Canary, .5, 1))
+		ok(t, m.Update(drawArm(r, .5), bit(r.Float64() < .5)))
+		ok(t, b.Update(0))
+	}
+	for _, up := range []float64{math.Inf(1), math.Inf(-1)} {
+		d, n, s := *c, *m, *b
+		d.peak, n.now, s.s = math.Nextafter(c.peak, up), math.Nextafter(m.now, up), math.Nextafter(b.s, up)
+		n.peak = math.Max(n.peak, n.now)
+		ok(t, new(Conditional).UnmarshalJSON([]byte(marshal(t, &d))))
+		ok(t, new(MSPRT).UnmarshalJSON([]byte(marshal(t, &n))))
+		ok(t, new(BernoulliCUSUM).UnmarshalJSON([]byte(marshal(t, &s))))
+	}
+}
+
+// What an observation costs; a state of bounded size is one that no observation allocates for.
+func BenchmarkUpdate(b *testing.B) {
+	for _, c := range streamCases() {
+		b.Run(c.name, func(b *testing.B) {
+			s := c.make()
+			r := rand.New(rand.NewPCG(1, 2))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.feed(s, r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// No observation allocates, but for the numbers of a mixture at a new propensity the first time.
+func TestUpdatesDoNotAllocate(t *testing.T) {
+	for _, c := range streamCases() {
+		s := c.make()
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 20 {
+			ok(t, c.feed(s, r))
+		}
+		if n := testing.AllocsPerRun(200, func() { ok(t, c.feed(s, r)) }); n > 0 {
+			t.Errorf("%s allocates %v times an observation", c.name, n)
+		}
 	}
 }
 

@@ -5,8 +5,8 @@
 //
 // Everything in it is pure: no clock, no I/O, no random numbers but those of a seed that it is given, the
 // same input in the same order gives the same bits. Accumulators are plain values that are fed one observation or
-// one cluster at a time, use bounded memory and can be merged; they are not safe for concurrent
-// use. It is not for deciding anything: packages gate, monitor and rollout do that, and they treat
+// one cluster at a time and do not grow with them, but for clusters that stay open; sums, ratios and
+// quantiles can be merged. They are not safe for concurrent use. It is not for deciding anything: packages gate, monitor and rollout do that, and they treat
 // a number that is not there (ok is false, or a nil interval) as "could not tell".
 package stats
 
@@ -30,14 +30,24 @@ func (i Interval) Clip(low, high float64) Interval {
 }
 
 // NormalQuantile returns z such that a central share level of a standard normal lies within ±z:
-// 1.959964 for 0.95.
+// 1.959964 for 0.95. A level below 0 gives the −z of its opposite; it is NaN for one outside [−1, 1].
 func NormalQuantile(level float64) float64 {
+	if !(math.Abs(level) <= 1) {
+		return math.NaN()
+	}
 	return distuv.UnitNormal.Quantile(0.5 + level/2)
 }
 
 // StudentQuantile returns t such that a central share level of Student's distribution with df
-// degrees of freedom lies within ±t. df must be above 0.
+// degrees of freedom lies within ±t. It is NaN for a level outside [0, 1] and unless df is above 0.
 func StudentQuantile(level, df float64) float64 {
+	if !(level >= 0 && level <= 1 && df > 0) {
+		return math.NaN()
+	}
+	if df > 1e6 { // the Beta quantile loses digits there; Abramowitz and Stegun 26.7.5
+		z := NormalQuantile(level)
+		return z + z*(z*z+1)/(4*df)
+	}
 	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df}.Quantile(0.5 + level/2)
 }
 

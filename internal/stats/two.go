@@ -48,8 +48,13 @@ func PooledZ(k1, n1, k2, n2 int) (z, p float64, ok bool) {
 		return 0, 0, false
 	}
 	z = (float64(k1)/a - float64(k2)/b) / math.Sqrt(pool*(1-pool)*(1/a+1/b))
-	return z, 2 * distuv.UnitNormal.Survival(math.Abs(z)), true
+	// Not Survival, which subtracts from 1 and is 0 from z = 8.3 on.
+	return z, 2 * distuv.UnitNormal.CDF(-math.Abs(z)), true
 }
+
+// leastNormal is the least number with all its digits. Weights below are nothing: multiplied by a ratio above ½, the least
+// number of all stays what it is for ever.
+const leastNormal = 0x1p-1022
 
 // FisherExact tests the independence of rows and columns of a table of counts
 //
@@ -57,7 +62,8 @@ func PooledZ(k1, n1, k2, n2 int) (z, p float64, ok bool) {
 //	c d
 //
 // given its margins (Fisher 1935). less and greater are the chances of an a as small and as large as the one seen;
-// two sums all tables that are no more likely than the one seen. A negative count gives NaN, an empty table 1.
+// two sums all tables that are no more likely than the one seen. A negative count gives NaN, an empty table 1. Chances below
+// about 1e-307 come out as 0.
 func FisherExact(a, b, c, d int) (two, less, greater float64) {
 	if a < 0 || b < 0 || c < 0 || d < 0 {
 		return math.NaN(), math.NaN(), math.NaN()
@@ -72,11 +78,14 @@ func FisherExact(a, b, c, d int) (two, less, greater float64) {
 		return float64(row-x) * float64(col-x) / (float64(x+1) * float64(n-row-col+x+1))
 	}
 	seen := 1.0
-	for x := mode; x < a; x++ {
+	for x := mode; x < a && seen >= leastNormal; x++ {
 		seen *= up(x)
 	}
-	for x := mode; x > a; x-- {
+	for x := mode; x > a && seen >= leastNormal; x-- {
 		seen /= up(x - 1)
+	}
+	if seen < leastNormal {
+		seen = 0
 	}
 	var all, below, above, rare Sum
 	see := func(x int, w float64) {
@@ -92,11 +101,11 @@ func FisherExact(a, b, c, d int) (two, less, greater float64) {
 		}
 	}
 	see(mode, 1)
-	for x, w := mode, 1.0; x < high && w > 0; x++ {
+	for x, w := mode, 1.0; x < high && w >= leastNormal; x++ {
 		w *= up(x)
 		see(x+1, w)
 	}
-	for x, w := mode, 1.0; x > low && w > 0; x-- {
+	for x, w := mode, 1.0; x > low && w >= leastNormal; x-- {
 		w /= up(x - 1)
 		see(x-1, w)
 	}

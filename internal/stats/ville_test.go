@@ -263,7 +263,7 @@ func detects(t *testing.T, p0, p1, pi float64, runs int, make func() eprocess) (
 			}
 		}
 	})
-	t.Logf("%v to %v at %v: %d runs, median %.3f, mean %.3f of the bound %.0f", p0, p1, pi, runs, d.Median/d.Bound, d.Mean/d.Bound, d.Bound)
+	t.Logf("%T, %v to %v at %v: %d runs, median %.3f, mean %.3f of the bound %.0f", make(), p0, p1, pi, runs, d.Median/d.Bound, d.Mean/d.Bound, d.Bound)
 	return d.Median / d.Bound, d.Mean / d.Bound
 }
 
