@@ -19,6 +19,10 @@ CGO_ENABLED ?= 1
 build: ## build bin/telltale
 	CGO_ENABLED=$(CGO_ENABLED) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/telltale ./cmd/telltale
 
+.PHONY: release
+release: ## build a release's archives and checksums into dist/VERSION, as action.yml downloads them
+	.ci/release.sh dist $(VERSION) '$(LDFLAGS)'
+
 .PHONY: demo
 demo: build ## build, and run the main job on what is in the repository
 	./examples/demo.sh
@@ -91,8 +95,8 @@ bench-rollout: ## measure how often rollouts are wrong and how soon they are rig
 .PHONY: bench
 bench: build bench/node_modules ## measure against promptfoo, and the paths every sample takes
 	$(GO) run ./bench/compare -telltale bin/telltale -tools bench -doc docs/benchmarks.md -enforce
-	$(GO) test -run '^$$' -bench '^Benchmark(JournalAppend|Pass|Render|Whole|Encode|Decode|Handler|Contains|Forbidden|IsJSONWithSchema|Add|Collect|JUnit|Observe)$$' -benchmem -benchtime 0.3s \
-	  ./internal/runner ./internal/dataset ./internal/template ./internal/provider/openai ./internal/sim ./internal/scorer ./internal/metric ./internal/report ./internal/rollout
+	$(GO) test -run '^$$' -bench '^Benchmark(JournalAppend|Pass|Render|Whole|Encode|Decode|Handler|Contains|Forbidden|IsJSONWithSchema|Add|Collect|JUnit|Observe|Update)$$' -benchmem -benchtime 0.3s \
+	  ./internal/runner ./internal/dataset ./internal/template ./internal/provider/openai ./internal/sim ./internal/scorer ./internal/metric ./internal/report ./internal/rollout ./internal/stats
 	$(MAKE) bench-gate
 
 .PHONY: generate

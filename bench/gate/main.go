@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/telltale-llm/telltale/bench/figures"
+	"github.com/telltale-llm/telltale/internal/stats"
 )
 
 // Bars that the gate has to clear.
@@ -79,15 +81,12 @@ func run(args []string) error {
 
 func markdown(rows []row, suites int) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d suites of %d cases in each row, alpha %g, margin = planned effect: the drop that a single comparison finds with 80%% power.\n\n", suites, cases, alpha)
-	b.WriteString("| gate | true drop | fails | passes | undecided | answers per case | bar |\n|---|---:|---:|---:|---:|---:|---|\n")
+	fmt.Fprintf(&b, "%d suites in each row, alpha %g; the planned effect is the drop that a single comparison finds with 80%% power. In brackets the 95%% interval of the share that the bar is about.\n\n", suites, alpha)
+	b.WriteString("| gate | cases | margin, × planned | true drop, × planned | fails | passes | undecided | answers per case | bar |\n|---|---:|---:|---:|---:|---:|---:|---:|---|\n")
 	for _, r := range rows {
-		drop := "none"
-		if r.drop > 0 {
-			drop = fmt.Sprintf("%g × planned", r.drop)
-		}
-		fmt.Fprintf(&b, "| %s | %s | %.2f%% | %.2f%% | %.2f%% | %.2f | %s |\n", r.name, drop, 100*r.share(r.failed), 100*r.share(r.passed), 100*r.share(r.undecided),
-			float64(r.answers)/float64(r.runs), r.bar())
+		interval, _ := stats.Wilson(float64(r.decisive()), float64(r.runs), stats.Level)
+		fmt.Fprintf(&b, "| %s | %d | %g | %g | %.2f%% | %.2f%% | %.2f%% | %.2f | %s (%.1f–%.1f%%) |\n", r.name, r.size(), cmp.Or(r.margin, 1), r.drop,
+			100*r.share(r.failed), 100*r.share(r.passed), 100*r.share(r.undecided), float64(r.answers)/float64(r.runs), r.bar(), 100*interval.Low, 100*interval.High)
 	}
 	return b.String()
 }

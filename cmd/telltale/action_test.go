@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -18,8 +19,9 @@ import (
 
 // action is the part of action.yml that can be checked here.
 type action struct {
-	Inputs map[string]any `yaml:"inputs"`
-	Runs   struct {
+	Inputs  map[string]any `yaml:"inputs"`
+	Outputs map[string]any `yaml:"outputs"`
+	Runs    struct {
 		Steps []struct {
 			Name string            `yaml:"name"`
 			If   string            `yaml:"if"`
@@ -39,12 +41,27 @@ func TestAction(t *testing.T) {
 	if err := yaml.Unmarshal(data, &a); err != nil {
 		t.Fatal(err)
 	}
+	docs, err := os.ReadFile("../../docs/ci.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name := range a.Inputs {
 		if !strings.Contains(string(data), "inputs."+name) {
 			t.Errorf("the input %s has no effect", name)
 		}
+		if !strings.Contains(string(docs), "`"+name+"`") {
+			t.Errorf("the input %s is not in docs/ci.md", name)
+		}
+	}
+	for name := range a.Outputs {
+		if !strings.Contains(string(docs), "`"+name+"`") {
+			t.Errorf("the output %s is not in docs/ci.md", name)
+		}
 	}
 	for _, s := range a.Runs.Steps {
+		if s.Uses != "" && !regexp.MustCompile(`@[0-9a-f]{40}$`).MatchString(s.Uses) {
+			t.Errorf("step %q: %s is not pinned to a commit", s.Name, s.Uses)
+		}
 		// What a user of the action gives must not become part of a script's text.
 		if strings.Contains(s.Run, "${{") {
 			t.Errorf("step %q: an expression inside a script; hand it over in env", s.Name)
@@ -114,6 +131,15 @@ func TestActionInstallsARelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	const name = "telltale_linux_amd64.tar.gz"
+	install := func() (out, path string, code int) {
+		temp := t.TempDir()
+		path = filepath.Join(temp, "path")
+		out, code = bash(t, "install.sh", temp, "PATH="+os.Getenv("PATH"), "VERSION=v9.9.9", "SOURCE="+temp, "RUNNER_TEMP="+temp, "GITHUB_PATH="+path, "TELLTALE_RELEASES=file://"+releases)
+		return out, path, code
+	}
+	if out, _, code := install(); code != 2 || !strings.Contains(out, "::error title=telltale::release v9.9.9 has no "+name) {
+		t.Errorf("without a release: code %d\n%s", code, out)
+	}
 	write := func(name, text string) {
 		t.Helper()
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -127,9 +153,7 @@ func TestActionInstallsARelease(t *testing.T) {
 	f := func(sum string, wantCode int, want string) {
 		t.Helper()
 		write("checksums.txt", sum+"  "+name+"\n"+sum+"  another.tar.gz\n")
-		temp := t.TempDir()
-		path := filepath.Join(temp, "path")
-		out, code := bash(t, "install.sh", temp, "PATH="+os.Getenv("PATH"), "VERSION=v9.9.9", "SOURCE="+temp, "RUNNER_TEMP="+temp, "GITHUB_PATH="+path, "TELLTALE_RELEASES=file://"+releases)
+		out, path, code := install()
 		if code != wantCode || !strings.Contains(out, want) {
 			t.Errorf("code %d, want %d:\n%s", code, wantCode, out)
 		}
@@ -156,7 +180,8 @@ func TestActionKeepsTheExitCode(t *testing.T) {
 }
 
 func TestActionComments(t *testing.T) {
-	f := func(found, want string) {
+	// comment returns what gh was asked, when the pull request has the comments found, and the body that was written.
+	comment := func(name, found, fails string) (asked []string, written, out string) {
 		t.Helper()
 		dir := t.TempDir()
 		log := filepath.Join(dir, "log")
@@ -164,19 +189,41 @@ func TestActionComments(t *testing.T) {
 		if err := os.WriteFile(body, []byte("<!-- telltale 0123456789abcdef -->\n## Passed\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		path := program(t, "gh", `echo "$@" >>"$LOG"; case "$*" in *paginate*) printf '`+found+`';; esac`)
-		if text, code := bash(t, "comment.sh", dir, path, "LOG="+log, "BODY="+body, "REPOSITORY=o/r", "PULL=7", "GH_TOKEN=x"); code != 0 {
-			t.Fatalf("code %d\n%s", code, text)
+		path := program(t, "gh", `echo "$@" >>"$LOG"; case "$*" in *paginate*) printf '`+found+`';; esac; `+fails)
+		out, code := bash(t, "comment.sh", dir, path, "LOG="+log, "BODY="+body, "NAME="+name, "RUNNER_TEMP="+dir, "REPOSITORY=o/r", "PULL=7", "GH_TOKEN=x")
+		if code != 0 {
+			t.Fatalf("code %d\n%s", code, out)
 		}
 		b, err := os.ReadFile(log)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-		if len(lines) != 2 || !strings.Contains(lines[0], "<!-- telltale 0123456789abcdef -->") || !strings.HasPrefix(lines[1], want) {
-			t.Errorf("gh was asked\n%s", b)
+		asked = strings.Split(strings.TrimSpace(string(b)), "\n")
+		if b, err = os.ReadFile(filepath.Join(dir, "telltale-comment.md")); err != nil {
+			t.Fatal(err)
+		}
+		return asked, string(b), out
+	}
+	f := func(found, want string) {
+		t.Helper()
+		asked, written, _ := comment("telltale", found, "")
+		mark, rest, _ := strings.Cut(written, "\n")
+		if len(asked) != 2 || !strings.Contains(asked[0], `startswith("`+mark+`")`) || !strings.HasPrefix(asked[1], want) {
+			t.Errorf("gh was asked\n%s", strings.Join(asked, "\n"))
+		}
+		if !regexp.MustCompile(`^<!-- telltale 0123456789abcdef [0-9]+ -->$`).MatchString(mark) || rest != "## Passed\n" {
+			t.Errorf("wrote %q", written)
 		}
 	}
 	f("", "api --method POST repos/o/r/issues/7/comments --field body=@")
 	f(`31\n32\n`, "api --method PATCH repos/o/r/issues/comments/31 --field body=@")
+	_, one, _ := comment(`a" --> $(id)`, "", "")
+	_, other, _ := comment("b", "", "")
+	if one == other || strings.Contains(one, "$(id)") {
+		t.Errorf("%q and %q", one, other)
+	}
+	// Only the gate fails a job.
+	if asked, _, out := comment("telltale", "", "exit 1"); len(asked) != 1 || !strings.HasPrefix(out, "::warning title=telltale::the comment could not be written") {
+		t.Errorf("gh was asked %q and failed: %s", asked, out)
+	}
 }

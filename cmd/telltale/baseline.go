@@ -26,12 +26,7 @@ func newBaselineCmd() *cobra.Command {
 		Example: `  telltale baseline set main .telltale/runs/suite-20260302-093000
   telltale run telltale.yaml --baseline main
   telltale compare main .telltale/runs/suite-20260303-101500`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &usageError{fmt.Errorf("unknown command %q; telltale baseline --help lists the commands", args[0])}
-			}
-			return nil
-		},
+		Args: subcommandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&dir, "dir", "", "`folder` of baselines (default $"+app.BaselinesEnv+", or "+app.DefaultBaselines+")")
@@ -53,6 +48,8 @@ has no verdict cannot be compared with. A baseline of that name is replaced with
 is printed.
 
 ` + baselineHelp,
+		Example: `  telltale baseline set main .telltale/runs/suite-20260302-093000
+  telltale baseline set main results --force --outputs`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return &usageError{fmt.Errorf("baseline set takes a name and the directory of a run, got %q", args)}
@@ -115,14 +112,9 @@ func showSet(cmd *cobra.Command, set *app.BaselineSet, dir, format string) error
 	return report.BaselineChanges(w, set.Changes, plainOptions(cmd))
 }
 
-// plainOptions are those of a page for whoever reads the output: the terminal's width, or 80 columns.
+// plainOptions are those of a page for whoever reads the output.
 func plainOptions(cmd *cobra.Command) report.TerminalOptions {
-	w := cmd.OutOrStdout()
-	o := terminalOptions(w, "auto", "")
-	if _, isTerminal := terminalWidth(w); !isTerminal {
-		o.Width = 80
-	}
-	return o
+	return terminalOptions(cmd.OutOrStdout(), "auto", "")
 }
 
 // formatFlag adds --format.
@@ -137,7 +129,9 @@ func newBaselineListCmd(dir *string) *cobra.Command {
 		Use:   "list",
 		Short: "List the baselines",
 		Long:  "Lists the baselines with their suites, sizes and pass rates.\n\n" + baselineHelp,
-		Args:  noArgs,
+		Example: `  telltale baseline list
+  telltale baseline list --dir ../other/baselines --format json`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := oneOf("format", format, compareFormats); err != nil {
 				return err
@@ -175,6 +169,7 @@ func newBaselineShowCmd(dir *string) *cobra.Command {
 		Use:               "show NAME",
 		Short:             "Show what a baseline holds, after checking all of it",
 		Long:              "Checks every line of a baseline and shows its snapshots, metrics and sizes.\n\n" + baselineHelp,
+		Example:           "  telltale baseline show main\n  telltale baseline show main --format json",
 		Args:              oneBaseline,
 		ValidArgsFunction: completeBaselines(dir),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -199,6 +194,7 @@ func newBaselineRemoveCmd(dir *string) *cobra.Command {
 	return &cobra.Command{
 		Use:               "remove NAME",
 		Short:             "Remove a baseline, and its samples when no other baseline has the same",
+		Example:           "  telltale baseline remove main",
 		Args:              oneBaseline,
 		ValidArgsFunction: completeBaselines(dir),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/app"
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/verdict"
@@ -37,13 +39,14 @@ func tellCI(kind string, f *app.Finished, stderr io.Writer, env func(string) str
 	switch kind {
 	case "github":
 		at := func(d verdict.Decision) report.Place { return f.Place(env("GITHUB_WORKSPACE"), d) }
+		comment := func(w io.Writer) error { return report.Comment(w, f.Source()) }
 		return errors.Join(
 			report.Annotations(stderr, f.Run, at),
-			report.WriteFile(filepath.Join(f.Dir, report.CommentFile), func(w io.Writer) error { return report.Comment(w, f.Source()) }),
-			addSummary(env("GITHUB_STEP_SUMMARY"), f),
+			report.WriteFile(filepath.Join(f.Dir, report.CommentFile), comment),
+			addSummary(env("GITHUB_STEP_SUMMARY"), func(w io.Writer) error { return report.Markdown(w, f.Source()) }, comment),
 			addOutputs(env("GITHUB_OUTPUT"), [][2]string{
 				{"verdict", f.Run.Gate.Verdict.String()}, {"reason", f.Run.Gate.Reason},
-				{"results", f.Dir}, {"comment", filepath.Join(f.Dir, report.CommentFile)},
+				{"results", whole(f.Dir)}, {"comment", whole(filepath.Join(f.Dir, report.CommentFile))},
 			}),
 		)
 	case "gitlab":
@@ -59,44 +62,79 @@ func tellCICompared(kind string, c *app.Compared, dir string, stderr io.Writer, 
 	if kind != "github" {
 		return nil
 	}
-	var errs []error
-	if path := env("GITHUB_STEP_SUMMARY"); path != "" {
-		var b bytes.Buffer
-		err := report.ComparisonMarkdown(&b, c.Comparison, c.Gate)
-		if err == nil && b.Len() < maxSummary-4096 {
-			err = appendTo(path, append(b.Bytes(), '\n'))
-		}
-		errs = append(errs, err)
+	err := addSummary(env("GITHUB_STEP_SUMMARY"), func(w io.Writer) error { return report.ComparisonMarkdown(w, c.Comparison, c.Gate) })
+	if c.Gate == nil {
+		return err
 	}
-	if c.Gate != nil {
-		errs = append(errs, report.Annotations(stderr, &record.Run{Gate: *c.Gate}, func(verdict.Decision) report.Place { return report.Place{} }))
-		outputs := [][2]string{{"verdict", c.Gate.Verdict.String()}, {"reason", c.Gate.Reason}}
-		if dir != "" {
-			outputs = append(outputs, [2]string{"results", dir})
-		}
-		errs = append(errs, addOutputs(env("GITHUB_OUTPUT"), outputs))
+	outputs := [][2]string{{"verdict", c.Gate.Verdict.String()}, {"reason", c.Gate.Reason}}
+	if dir != "" {
+		outputs = append(outputs, [2]string{"results", whole(dir)})
 	}
-	return errors.Join(errs...)
+	return errors.Join(err,
+		report.Annotations(stderr, &record.Run{Gate: *c.Gate}, func(verdict.Decision) report.Place { return report.Place{} }),
+		addOutputs(env("GITHUB_OUTPUT"), outputs))
 }
 
-// maxSummary is what GitHub takes of a step's summary.
-const maxSummary = 1 << 20
+// tellCIMistakes hands what kept a command from its verdict to GitHub: an annotation for each mistake, on its line where
+// it has one.
+func tellCIMistakes(kind string, cause error, stderr io.Writer, env func(string) string) error {
+	code, text := exitCode(context.Background(), cause)
+	if kind != "github" || text == "" || code == exitInterrupted {
+		return nil
+	}
+	es, ok := errors.AsType[config.Errors](cause)
+	if e, one := errors.AsType[*config.Error](cause); one && !ok {
+		es = config.Errors{e}
+	}
+	if len(es) == 0 {
+		return report.Annotate(stderr, []report.Annotation{{Level: "error", Title: "telltale", Text: strings.TrimPrefix(text, "error: ")}})
+	}
+	list := make([]report.Annotation, len(es))
+	for i, e := range es {
+		mistake := *e
+		mistake.Pos = config.Pos{Key: e.Key} // the place is the annotation's own
+		list[i] = report.Annotation{
+			Place: app.PlaceOf(env("GITHUB_WORKSPACE"), e.Pos), Level: "error", Title: "telltale: mistake",
+			Text: strings.ReplaceAll(mistake.Error(), "\n    hint: ", "; hint: "),
+		}
+	}
+	return report.Annotate(stderr, list)
+}
 
-// addSummary appends the run's report to the step's summary.
-func addSummary(path string, f *app.Finished) error {
+// whole is a path that holds from any directory: a later step may run in another one.
+func whole(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// maxSummary is what GitHub takes of a step's summary, less a little; it shows nothing of a longer one.
+const maxSummary = 1<<20 - 4096
+
+// addSummary appends to the step's summary the first of texts that it still has room for.
+func addSummary(path string, texts ...func(io.Writer) error) error {
 	if path == "" {
 		return nil
 	}
-	var b bytes.Buffer
-	err := report.Markdown(&b, f.Source())
-	if err == nil && b.Len() > maxSummary-4096 {
-		b.Reset()
-		err = report.Comment(&b, f.Source())
+	room := maxSummary
+	if info, err := os.Stat(path); err == nil {
+		room -= int(info.Size())
 	}
-	if err != nil {
+	texts = append(texts, func(w io.Writer) error {
+		_, err := io.WriteString(w, "The report is too long for what is left of this step's summary.")
 		return err
+	})
+	for _, text := range texts {
+		var b bytes.Buffer
+		if err := text(&b); err != nil {
+			return err
+		}
+		if b.WriteByte('\n'); b.Len() <= room {
+			return appendTo(path, b.Bytes())
+		}
 	}
-	return appendTo(path, append(b.Bytes(), '\n'))
+	return errors.New("the step's summary is full")
 }
 
 // addOutputs sets the step's outputs, names with their values.

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -58,13 +58,11 @@ docs/compare.md says which test is used when.
 			}
 			return nil
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
-			if len(args) >= 2 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return completeDirs(cmd, args, word)
+		ValidArgsFunction: completeSides,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			err := runCompare(cmd, args, &f, s)
+			return errors.Join(err, tellCIMistakes(ciKind(f.ci, os.Getenv), err, s.err, os.Getenv))
 		},
-		RunE: func(cmd *cobra.Command, args []string) error { return runCompare(cmd, args, &f, s) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.BaseProvider, "base-provider", "", "compare this provider's `label` of the base")
@@ -77,7 +75,7 @@ docs/compare.md says which test is used when.
 	fl.Float64Var(&f.Level, "level", stats.Level, "confidence of the intervals")
 	fl.StringVar(&f.Correction, "correction", compare.Holm, "of the tests over all cases: holm, bonferroni or none")
 	fl.StringVar(&f.SliceCorrection, "slice-correction", compare.BH, "of the tests by tag: bh, by or none")
-	fl.Uint64Var(&f.Seed, "seed", 0, "seed of permutations and bootstrap; the same seed gives the same numbers")
+	fl.Uint64Var(&f.Seed, "seed", 0, "seed of permutations; the same seed gives the same numbers")
 	fl.StringVarP(&f.Out, "out", "o", "", "directory for compare.html, compare.md and compare.json")
 	fl.StringVar(&f.format, "format", "text", "what to print: text or json")
 	fl.StringVar(&f.ci, "ci", "auto", "tell continuous integration: auto, github, gitlab or none")
@@ -88,29 +86,18 @@ docs/compare.md says which test is used when.
 		"correction": {compare.Holm, compare.Bonferroni, compare.None}, "slice-correction": {compare.BH, compare.BY, compare.None}} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
-	_ = cmd.RegisterFlagCompletionFunc("metric", completeMetrics)
+	for flag, complete := range map[string]cobra.CompletionFunc{
+		"metric": completeMetrics(""), "margin": completeMetrics("="),
+		"base-provider": completeSnapshots(0, provider), "head-provider": completeSnapshots(1, provider),
+		"base-prompt": completeSnapshots(0, prompt), "head-prompt": completeSnapshots(1, prompt),
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, complete)
+	}
 	_ = cmd.MarkFlagDirname("out")
 	return cmd
 }
 
 var compareFormats = []string{"text", "json"}
-
-// completeMetrics offers the metrics of the base.
-func completeMetrics(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	side, err := app.OpenSide(args[0])
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for name := range side.Run.Metrics {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, cobra.ShellCompDirectiveNoFileComp
-}
 
 func runCompare(cmd *cobra.Command, args []string, f *compareFlags, s streams) error {
 	for _, err := range []error{oneOf("format", f.format, compareFormats), oneOf("color", f.color, []string{"auto", "always", "never"}), oneOf("ci", f.ci, ciKinds)} {
@@ -179,13 +166,9 @@ func runCompare(cmd *cobra.Command, args []string, f *compareFlags, s streams) e
 func showComparison(w io.Writer, c *app.Compared, f *compareFlags) error {
 	switch {
 	case f.format == "json":
-		return report.ComparisonJSON(w, c.Comparison)
+		return report.ComparisonJSON(w, c.Comparison, c.Gate)
 	case f.quiet:
 		return nil
 	}
-	o := terminalOptions(w, f.color, f.Out)
-	if _, isTerminal := terminalWidth(w); !isTerminal {
-		o.Width = 80
-	}
-	return report.CompareTerminal(w, c.Comparison, c.Gate, o)
+	return report.CompareTerminal(w, c.Comparison, c.Gate, terminalOptions(w, f.color, f.Out))
 }

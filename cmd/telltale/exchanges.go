@@ -91,14 +91,6 @@ func newExchangesCmd() *cobra.Command {
 	return cmd
 }
 
-// subcommandsOnly refuses words that are no command.
-func subcommandsOnly(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return &usageError{fmt.Errorf("unknown command %q; %s --help lists the commands", args[0], cmd.CommandPath())}
-	}
-	return nil
-}
-
 func newExchangesListCmd(remote *remoteFlags) *cobra.Command {
 	var filter filterFlags
 	var limit int
@@ -131,7 +123,11 @@ func newExchangesListCmd(remote *remoteFlags) *cobra.Command {
 				}
 				return writeJSON(cmd, page)
 			}
-			if err := report.Exchanges(cmd.OutOrStdout(), page.Exchanges, terminalOptions(cmd.OutOrStdout(), "auto", "")); err != nil {
+			o := terminalOptions(cmd.OutOrStdout(), "auto", "")
+			if o.Width == 0 {
+				o.Width = 100 // a pipe may take all columns
+			}
+			if err := report.Exchanges(cmd.OutOrStdout(), page.Exchanges, o); err != nil {
 				return err
 			}
 			if page.Next != "" {

@@ -30,12 +30,7 @@ func newGoldenCmd(s streams) *cobra.Command {
 		Long:  "Accepts outputs of a run as those that later runs are compared with.\n\n" + goldenHelp,
 		Example: `  telltale golden accept .telltale/runs/suite-20260302-093000
   telltale golden show golden/suite.jsonl`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &usageError{fmt.Errorf("unknown command %q; telltale golden --help lists the commands", args[0])}
-			}
-			return nil
-		},
+		Args: subcommandsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newGoldenAcceptCmd(s), newGoldenShowCmd())
@@ -56,8 +51,9 @@ func newGoldenAcceptCmd(s streams) *cobra.Command {
 		Use:   "accept RUN_DIR",
 		Short: "Show how outputs differ from the accepted ones, and accept them",
 		Long: `Shows how the outputs of a run differ from those that are accepted, word by word, and then accepts them: those
-of cases without an accepted output, and those that matched none. On a terminal it asks before it writes;
-elsewhere it needs --yes. The file is written whole or not at all, sorted, one output a line.
+of cases without an accepted output, and those that matched none. On a terminal it asks before it writes: y takes
+them all, c asks about each, anything else takes none. Elsewhere it needs --yes. The file is written whole or not at
+all, sorted, one output a line.
 
 What was accepted of a case before stays when an answer of the run matched any of it, and is replaced otherwise;
 --keep keeps it in any case.
@@ -92,6 +88,7 @@ What was accepted of a case before stays when an answer of the run matched any o
 	fl.BoolVar(&f.failed, "all-failed", false, "only outputs that matched no accepted one")
 	fl.BoolVar(&f.all, "all", false, "every answer of the run, in the place of all that was accepted of these cases")
 	fl.BoolVar(&f.Keep, "keep", false, "keep all that was accepted before")
+	fl.BoolVar(&f.Prune, "prune", false, "remove what is accepted of cases that the run does not have")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show the differences and write nothing")
 	fl.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	fl.StringVar(&f.color, "color", "auto", "colours: auto, always or never")
@@ -111,7 +108,7 @@ func (f *acceptFlags) check(cmd *cobra.Command) error {
 		f.Choice = app.AcceptFailed
 	}
 	return errors.Join(oneOf("format", f.format, compareFormats), oneOf("color", f.color, []string{"auto", "always", "never"}),
-		exclusive(cmd, "missing", "all-failed"), exclusive(cmd, "missing", "all"), exclusive(cmd, "all-failed", "all"), exclusive(cmd, "dry-run", "yes"))
+		exclusive(cmd, "prune", "case"), exclusive(cmd, "missing", "all-failed"), exclusive(cmd, "missing", "all"), exclusive(cmd, "all-failed", "all"), exclusive(cmd, "dry-run", "yes"))
 }
 
 func runAccept(cmd *cobra.Command, f *acceptFlags, s streams) error {
@@ -121,6 +118,9 @@ func runAccept(cmd *cobra.Command, f *acceptFlags, s streams) error {
 	}
 	for _, n := range a.Notes {
 		fmt.Fprintln(s.err, "note: "+n)
+	}
+	if n := len(a.Obsolete); n > 0 && !f.Prune {
+		fmt.Fprintf(s.err, "note: outputs are accepted of %s that the run does not have: %s; --prune removes them\n", numbered(n, "case"), report.Line(strings.Join(a.Obsolete, ", "), 200))
 	}
 	write := len(a.Changes) > 0 && !f.dryRun
 	if write && !f.yes && !asks(s.in) {
@@ -133,11 +133,10 @@ func runAccept(cmd *cobra.Command, f *acceptFlags, s streams) error {
 		return nil
 	}
 	if !f.yes {
-		ok, err := confirmed(s, acceptSize(a)+"?")
-		if err != nil {
+		if err := choose(cmd, a, f, s); err != nil {
 			return err
 		}
-		if !ok {
+		if len(a.Changes) == 0 {
 			fmt.Fprintln(s.err, "nothing was accepted")
 			return nil
 		}
@@ -151,9 +150,49 @@ func runAccept(cmd *cobra.Command, f *acceptFlags, s streams) error {
 	return err
 }
 
-// acceptSize says what would be accepted.
+// acceptSize says what would be done.
 func acceptSize(a *app.Acceptance) string {
-	return fmt.Sprintf("accept %s of %s", numbered(a.Outputs(), "output"), numbered(a.Cases, "case"))
+	gone := map[string]bool{}
+	for i := range a.Changes {
+		if c := &a.Changes[i]; c.Gone {
+			gone[c.Case] = true
+		}
+	}
+	accept, remove := fmt.Sprintf("accept %s of %s", numbered(a.Outputs(), "output"), numbered(a.Cases, "case")), "remove those of "+numbered(len(gone), "case")
+	switch {
+	case len(gone) == 0:
+		return accept
+	case a.Outputs() == 0:
+		return remove
+	}
+	return accept + " and " + remove
+}
+
+// choose asks what is to be accepted, and leaves that in the acceptance.
+func choose(cmd *cobra.Command, a *app.Acceptance, f *acceptFlags, s streams) error {
+	in := bufio.NewReader(s.in)
+	answer, err := askedFor(s, in, acceptSize(a)+"? [y/N, c to choose] ")
+	if err != nil || answer == "y" {
+		return err
+	}
+	more := answer == "c"
+	a.Restrict(func(c *app.GoldenChange) bool {
+		if !more || err != nil {
+			return false
+		}
+		w := cmd.OutOrStdout()
+		if err = report.GoldenChanges(w, shownChanges([]app.GoldenChange{*c}), terminalOptions(w, f.color, "")); err != nil {
+			return false
+		}
+		question := "accept? [y/N, q to end] "
+		if c.Gone {
+			question = "remove? [y/N, q to end] "
+		}
+		answer, err = askedFor(s, in, question)
+		more = answer != "q"
+		return answer == "y"
+	})
+	return err
 }
 
 func numbered(n int, what string) string {
@@ -175,23 +214,28 @@ func showAcceptance(cmd *cobra.Command, a *app.Acceptance, f *acceptFlags) error
 		_, err := fmt.Fprintln(w, "there is nothing to accept")
 		return err
 	}
-	o := terminalOptions(w, f.color, "")
-	if _, isTerminal := terminalWidth(w); !isTerminal {
-		o.Width = 80
+	if err := report.GoldenChanges(w, shownChanges(a.Changes), terminalOptions(w, f.color, "")); err != nil {
+		return &app.CouldNotRun{Err: err}
 	}
-	list := make([]report.GoldenChange, len(a.Changes))
-	for i, c := range a.Changes {
+	_, err := fmt.Fprintln(w, strings.TrimPrefix(acceptSize(a), "accept "))
+	return err
+}
+
+// shownChanges are changes with what a reader calls their cases.
+func shownChanges(changes []app.GoldenChange) []report.GoldenChange {
+	list := make([]report.GoldenChange, len(changes))
+	for i := range changes {
+		c := &changes[i]
 		title := report.GoldenTitle(golden.Key{Case: c.Case, Provider: c.Provider, Prompt: c.Prompt})
-		if c.Description != "" {
+		switch {
+		case c.Gone:
+			title += ": the run has no such case"
+		case c.Description != "":
 			title += ": " + report.Line(c.Description, 100)
 		}
 		list[i] = report.GoldenChange{Title: title, Input: c.Input, Added: c.Added, Kept: c.Kept, Dropped: c.Dropped}
 	}
-	if err := report.GoldenChanges(w, list, o); err != nil {
-		return &app.CouldNotRun{Err: err}
-	}
-	_, err := fmt.Fprintf(w, "%s of %s\n", numbered(a.Outputs(), "output"), numbered(a.Cases, "case"))
-	return err
+	return list
 }
 
 // asks says whether there is somebody to ask.
@@ -200,16 +244,20 @@ func asks(in io.Reader) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// confirmed asks a question on the terminal. Anything but yes is a no.
-func confirmed(s streams, question string) (bool, error) {
-	if _, err := fmt.Fprint(s.err, question+" [y/N] "); err != nil {
-		return false, err
+// askedFor asks a question on the terminal and returns the answer in lower case, a word of it as its letter.
+func askedFor(s streams, in *bufio.Reader, question string) (string, error) {
+	if _, err := fmt.Fprint(s.err, question); err != nil {
+		return "", err
 	}
-	answer, err := bufio.NewReader(s.in).ReadString('\n')
+	answer, err := in.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+		return "", err
 	}
-	return slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))), nil
+	switch answer = strings.ToLower(strings.TrimSpace(answer)); answer {
+	case "yes", "choose", "quit":
+		answer = answer[:1]
+	}
+	return answer, nil
 }
 
 func newGoldenShowCmd() *cobra.Command {
@@ -219,6 +267,8 @@ func newGoldenShowCmd() *cobra.Command {
 		Use:   "show FILE",
 		Short: "Show what is accepted",
 		Long:  "Checks a golden file and shows what is accepted; with --case in full.\n\n" + goldenHelp,
+		Example: `  telltale golden show golden/telltale.jsonl
+  telltale golden show golden/telltale.jsonl --case refund-17 --format json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return &usageError{fmt.Errorf("golden show takes a golden file, got %q", args)}

@@ -29,7 +29,7 @@ With --from, spread, tokens, prices and times are measured on a finished run of 
 different versions. Without it they are supposed, and the output says what was.
 
 telltale plan rollout answers the same for a rollout with live traffic.`,
-		Example: `  telltale plan telltale.yaml --from .telltale/runs/last --effect 0.02
+		Example: `  telltale plan telltale.yaml --from .telltale/runs/last --effect 2%
   telltale plan telltale.yaml --from runs/v1 --from runs/v2 --power 0.9
   telltale plan telltale.yaml --format json`,
 		ValidArgsFunction: completeSuites,
@@ -69,7 +69,7 @@ telltale plan rollout answers the same for a rollout with live traffic.`,
 	fl.StringArrayVar(&vars, "var", nil, "fill the suite's parameter ${NAME}, as NAME=value; may be repeated")
 	fl.StringArrayVar(&o.From, "from", nil, "measure on this finished run or baseline; twice for two versions")
 	fl.StringVar(&o.Metric, "metric", "pass_rate", "what the comparison is about")
-	fl.Float64Var(&o.Effect, "effect", 0, "drop that is to be found, in the metric's unit, such as 0.02")
+	fl.StringVar(&o.Effect, "effect", "", "`drop` that is to be found, such as 0.02, 2%, 200ms or $0.01")
 	fl.Float64Var(&o.Alpha, "alpha", 0, "chance of calling an unchanged system worse (default the gate's, or 0.05)")
 	fl.Float64Var(&o.Power, "power", 0, "chance of finding the drop (default the gate's, or 0.8)")
 	fl.IntVar(&o.Samples, "samples", 0, "answers per case, instead of the suite's")
@@ -85,7 +85,7 @@ telltale plan rollout answers the same for a rollout with live traffic.`,
 	fl.StringVar(&color, "color", "auto", "colours: auto, always or never")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.MarkFlagDirname("from")
+	_ = cmd.RegisterFlagCompletionFunc("from", completeOtherRun)
 	cmd.AddCommand(newPlanRolloutCmd())
 	return cmd
 }
@@ -106,8 +106,8 @@ func checkPlan(o *app.PlanOptions, format, color string) error {
 	errs := []error{
 		chance("alpha", o.Alpha), chance("power", o.Power), oneOf("format", format, []string{"text", "json"}), oneOf("color", color, []string{"auto", "always", "never"}),
 		share("suppose-rate", o.Assumed.Rate, 0.001, 0.999), share("suppose-share", o.Assumed.Share, 0, 1), share("suppose-alike", o.Assumed.Alike, -1, 1),
-		atLeast("effect", o.Effect, 0), atLeast("samples", float64(o.Samples), 0), atLeast("sample", float64(o.Sample), 0), atLeast("concurrency", float64(o.Concurrency), 0),
-		atLeast("suppose-tokens", float64(o.Completion), 0), atLeast("suppose-seconds", o.Latency, 0),
+		atLeast("samples", float64(o.Samples), 0), atLeast("sample", float64(o.Sample), 0), atLeast("concurrency", float64(o.Concurrency), 0),
+		share("suppose-tokens", float64(o.Completion), 0, 10_000_000), share("suppose-seconds", o.Latency, 0, 86_400),
 	}
 	return errors.Join(errs...)
 }

@@ -32,7 +32,9 @@ beat, and by the e-process that a rollout uses, simulated with a fixed seed.
 
 A canary is worse by the rate of errors (or refusals, or any other event that can be counted): --baseline-rate and --rate. Or by the
 mean of scores from 0 to 1, such as a judge's or a toxicity: --baseline-mean, --mean and --score-sd. A mean below the
-baseline's is worse where high scores are good, one above where low ones are.`,
+baseline's is worse where high scores are good, one above where low ones are.
+
+This is one signal in one stage; telltale rollout plan FILE looks at a whole rollout.`,
 		Example: `  telltale plan rollout --baseline-rate 1% --rate 3% --rate 2% --traffic 5000 --split 5% --split 50%
   telltale plan rollout --baseline-rate 0.02 --rate 0.04 --traffic 200 --alpha 0.05 --format json
   telltale plan rollout --baseline-mean 0.80 --mean 0.75 --score-sd 0.2 --traffic 500`,
@@ -60,6 +62,9 @@ baseline's is worse where high scores are good, one above where low ones are.`,
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of the simulation")
 	fl.StringVar(&f.format, "format", "text", "what to print: text or json")
 	fl.StringVar(&f.color, "color", "auto", "colours: auto, always or never")
+	for flag, values := range map[string][]string{"format": compareFormats, "color": {"auto", "always", "never"}} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
 	return cmd
 }
 

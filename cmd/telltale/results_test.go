@@ -197,7 +197,7 @@ func compareRuns(a, b string) string {
 // times; in samples.jsonl nothing but measured times; in the reports the time spent, and the times in
 // JUnit's attributes.
 var clock = map[string]*regexp.Regexp{
-	"run.json":      regexp.MustCompile(`"(started|finished|seconds|samples_per_second|resumed)": ("[^"]*"|[0-9.e+-]+),?\n`),
+	"run.json":      regexp.MustCompile(`"(started|finished|seconds|samples_per_second|resumed|concurrency)": ("[^"]*"|[0-9.e+-]+),?\n`),
 	"samples.jsonl": regexp.MustCompile(`,"(latency|ttft)":[0-9.e+-]+`),
 	"report.md":     regexp.MustCompile(`(?m)^\| (Time|Started|Finished) \| [^|]* \|$`),
 	"report.html":   regexp.MustCompile(`<span class="label">Time</span><span class="big">[^<]*</span><span class="note">[^<]*</span>|<dt>(Started|Finished)</dt><dd>[^<]*</dd>`),

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/telltale-llm/telltale/internal/app"
 )
@@ -20,58 +19,44 @@ func newRootCmd(s streams) *cobra.Command {
 		Long: `telltale runs regression suites against language models and decides, with stated
 uncertainty, whether the system is still good.
 
-  telltale run telltale.yaml          run a suite and decide
-  telltale validate telltale.yaml     check a suite without running it
-  telltale compare BASE HEAD          say how the same cases fared in two runs
-  telltale flaky DIR...               tell flaky cases from broken ones
-  telltale plan telltale.yaml         say what a suite can show before it is run
-  telltale baseline set NAME DIR      keep a run to compare with, in git
-  telltale golden accept DIR          accept a run's outputs as those to compare with
-  telltale audit scorers SUITE        list the assertions that cannot fail
-  telltale view                       show runs in a browser, those under way too
-  telltale export mlflow DIR          write a run's results for another tool
-  telltale serve                      run the gateway and keep what it sees
-  telltale doctor                     examine a server's configuration and this machine
-  telltale exchanges list             find what a server has seen; show, tail, export, import
-  telltale stats ROUTE                requests, errors, latencies, tokens and cost of a route
-  telltale replay ID                  send an exchange's request again and show what differs
-  telltale sim                        serve a simulated model for trying things out
+  telltale run telltale.yaml      run a suite and decide
+  telltale validate telltale.yaml check a suite without running it
+  telltale compare BASE HEAD      say how the same cases fared in two runs
+  telltale flaky DIR...           tell flaky cases from broken ones
+  telltale plan telltale.yaml     say what a suite can show before it is run
+  telltale baseline set NAME DIR  keep a run to compare with, in git
+  telltale golden accept DIR      accept outputs as those to compare with
+  telltale audit scorers SUITE    list the assertions that cannot fail
+  telltale view                   show runs in a browser, those under way too
+  telltale export mlflow DIR      write a run's results for another tool
+  telltale serve                  run the gateway and keep what it sees
+  telltale doctor                 examine a server's configuration
+  telltale exchanges list         find, show and export what a server has seen
+  telltale stats ROUTE            requests, errors, times and cost of a route
+  telltale replay ID              send a request again and show what differs
+  telltale sim                    serve a simulated model for trying things out
 
 ` + exitHelp,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       app.Version,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &usageError{fmt.Errorf("unknown command %q; telltale --help lists the commands", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          subcommandsOnly,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%s; %s --help lists the flags", flagMistake(err), cmd.CommandPath())}
+		return &usageError{flagMistake(cmd, err)}
+	})
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		if err := writeHelp(cmd.OutOrStdout(), cmd); err != nil {
+			cmd.PrintErrln("error: " + err.Error())
+		}
 	})
 	root.AddCommand(newRunCmd(s), newValidateCmd(), newSchemaCmd(), newSimCmd(), newViewCmd(), newExportCmd(), newImportCmd(), newPlanCmd(s), newCompareCmd(s), newBaselineCmd(), newGoldenCmd(s), newAuditCmd(), newFlakyCmd(s),
 		newServeCmd(), newDoctorCmd(), newExchangesCmd(), newStatsCmd(), newRolloutCmd(), newReplayCmd(), newForgetCmd(), newKeysCmd(), newPrivacyCmd(), newGuardCmd(), newVersionCmd())
 	return root
-}
-
-// flagMistake says what is wrong with a flag without naming the function that found it.
-func flagMistake(err error) string {
-	invalid, ok := errors.AsType[*pflag.InvalidValueError](err)
-	if !ok {
-		return err.Error()
-	}
-	f := invalid.GetFlag()
-	want := map[string]string{"int": "a whole number", "int64": "a whole number", "duration": "a duration such as 30s", "bool": "true or false", "float64": "a number"}[f.Value.Type()]
-	if want == "" {
-		want = f.Value.Type()
-	}
-	return fmt.Sprintf("--%s %q: want %s", f.Name, invalid.GetValue(), want)
 }
 
 func newVersionCmd() *cobra.Command {

@@ -53,7 +53,8 @@ Every finished sample is kept at once, so that a run that was killed or interrup
 		},
 		ValidArgsFunction: completeSuites,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runSuite(cmd, args, &f, s)
+			err := runSuite(cmd, args, &f, s)
+			return errors.Join(err, tellCIMistakes(ciKind(f.ci, os.Getenv), err, s.err, os.Getenv))
 		},
 	}
 	fl := cmd.Flags()
@@ -84,9 +85,15 @@ Every finished sample is kept at once, so that a run that was killed or interrup
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("ci", cobra.FixedCompletions(ciKinds, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("baseline", completeOtherRun)
 	_ = cmd.MarkFlagDirname("out")
 	_ = cmd.MarkFlagDirname("cache-dir")
 	return cmd
+}
+
+// completeOtherRun offers what a run can be held against: stored baselines and directories.
+func completeOtherRun(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	return completeSides(cmd, nil, word)
 }
 
 var formats = []string{"text", "json", "markdown", "junit"}

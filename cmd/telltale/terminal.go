@@ -29,11 +29,8 @@ func terminalWidth(w io.Writer) (width int, ok bool) {
 }
 
 func terminalOptions(w io.Writer, color, dir string) report.TerminalOptions {
-	width, isTerminal := terminalWidth(w)
+	width, isTerminal := terminalWidth(w) // 0 for what is not a terminal: report's 80 columns
 	o := report.TerminalOptions{Width: width, Dir: dir, Color: color == "always"}
-	if !isTerminal {
-		o.Width = 100
-	}
 	if color == "auto" {
 		o.Color = isTerminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && os.Getenv("CI") == ""
 	}
@@ -92,10 +89,18 @@ func (b *bar) start(total, done int, _ string) {
 	b.bar = progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(b.w), progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("samples"),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(),
-		progressbar.OptionClearOnFinish(), progressbar.OptionSetTheme(progressbar.Theme{Saucer: "━", SaucerPadding: " ", BarStart: "▕", BarEnd: "▏"}))
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetTheme(barTheme()))
 	if done > 0 {
 		_ = b.bar.Set(done)
 	}
+}
+
+// barTheme is what the bar is drawn with, in ASCII where the terminal shows nothing else.
+func barTheme() progressbar.Theme {
+	if !utf8Locale() {
+		return progressbar.Theme{Saucer: "=", SaucerPadding: " ", BarStart: "[", BarEnd: "]"}
+	}
+	return progressbar.Theme{Saucer: "━", SaucerPadding: " ", BarStart: "▕", BarEnd: "▏"}
 }
 
 func (b *bar) update(p runner.Progress) {
@@ -126,7 +131,11 @@ func (b *bar) finish() {
 }
 
 func counts(p runner.Progress) string {
-	s := fmt.Sprintf("✓ %d ✗ %d", p.Passed, p.Failed)
+	format := "✓ %d ✗ %d"
+	if !utf8Locale() {
+		format = "+ %d x %d"
+	}
+	s := fmt.Sprintf(format, p.Passed, p.Failed)
 	if p.Errored > 0 {
 		s += fmt.Sprintf(" ! %d", p.Errored)
 	}
@@ -211,7 +220,7 @@ func (b *byteBar) set(done, total int64) {
 	}
 	if b.bar == nil {
 		b.bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(b.w), progressbar.OptionShowBytes(true), progressbar.OptionSetDescription(b.of),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish(), progressbar.OptionSetTheme(barTheme()))
 	}
 	_ = b.bar.Set64(done)
 }

@@ -294,11 +294,21 @@ func (t *trial) untried(a *scorer.Assertion) string {
 }
 
 func asksModel(a *scorer.Assertion) bool {
-	return a.Kind().Judged || a.Kind().Name == "moderation" || slices.ContainsFunc(a.Parts(), asksModel)
+	return a.AsksJudge() || a.Kind().Name == "moderation" || slices.ContainsFunc(a.Parts(), asksModel)
+}
+
+// forms are outputs that assertions of a form pass, for those that say that it must not be.
+var forms = map[string]string{
+	"is-json": `{"a": 1}`, "contains-json": `{"a": 1}`, "is-xml": "<a>1</a>", "contains-xml": "<a>1</a>",
+	"is-html": "<!DOCTYPE html><html><body><p>a</p></body></html>", "contains-html": "<p>a</p>",
+	"is-sql": "SELECT 1", "contains-sql": "SELECT 1",
 }
 
 // ownProbes are outputs that hold what an assertion says must not be there.
 func ownProbes(a *scorer.Assertion) []probe {
+	if form, ok := forms[strings.TrimPrefix(a.Type(), "not-")]; ok && strings.HasPrefix(a.Type(), "not-") {
+		return []probe{{name: "its own form", output: form}}
+	}
 	tools := a.Kind().Name == "forbidden-tools"
 	if !strings.HasPrefix(a.Type(), "not-") && a.Kind().Name != "forbidden" && !tools {
 		return nil

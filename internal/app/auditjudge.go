@@ -1,13 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +29,8 @@ type JudgeAuditOptions struct {
 	Provider        string // the label of the run's provider
 	Name            string // of the judge, as a suite names it
 	Map, SwapLabels map[string]string
+	// Scale of the labels; empty for a nominal one.
+	Scale audit.Scale
 	// Invalid are verdicts that are none; InvalidAs is the label that they count as, empty to leave them out.
 	Invalid   []string
 	InvalidAs string
@@ -65,7 +64,7 @@ func AuditJudge(o JudgeAuditOptions) (*JudgeAudited, error) {
 	if err := r.read(); err != nil {
 		return nil, err
 	}
-	j := audit.Measure(r.votes, r.o.Humans)
+	j := audit.Measure(r.votes, r.o.Humans, o.Scale)
 	j.Made = clock(o.Now)
 	j.Telltale, j.Name, j.Metric, j.Signature = Version, o.Name, o.Metric, r.signature
 	j.Treatment = r.treatment()
@@ -79,6 +78,9 @@ func AuditJudge(o JudgeAuditOptions) (*JudgeAudited, error) {
 	}
 	if was.Signature != j.Signature || was.Name != j.Name {
 		return nil, &config.Error{Pos: config.Pos{Key: "--against"}, Value: o.Against, Problem: "is the audit of another judge, " + cmp.Or(was.Signature, was.Name, "without a name"), Want: cmp.Or(j.Signature, j.Name, "one without a name")}
+	}
+	if was.Scale != j.Scale {
+		return nil, &config.Error{Pos: config.Pos{Key: "--against"}, Value: o.Against, Problem: "has labels of another scale, " + string(cmp.Or(was.Scale, audit.Nominal)), Want: string(cmp.Or(j.Scale, audit.Nominal))}
 	}
 	out.Drift = audit.Drift(was, j, cmp.Or(o.Alpha, config.DefaultAlpha))
 	return out, nil
@@ -127,13 +129,31 @@ func (r *ballots) read() error {
 			return err
 		}
 		if own {
-			r.verdicts(row)
+			if err := r.verdicts(row); err != nil {
+				return err
+			}
 		}
 	}
 	if err := r.others(); err != nil {
 		return err
 	}
-	return r.known()
+	if err := r.known(); err != nil {
+		return err
+	}
+	return r.ordinal()
+}
+
+// ordinal refuses labels that have no place on an ordinal scale.
+func (r *ballots) ordinal() error {
+	if r.o.Scale != audit.Ordinal {
+		return nil
+	}
+	for _, label := range slices.Sorted(maps.Keys(r.labels)) {
+		if !audit.Numeric(label) {
+			return &config.Error{Pos: config.Pos{File: r.o.Labels}, Value: label, Problem: "not a number, and so without a place on an ordinal scale", Want: "numbers, or --map " + label + "=NUMBER"}
+		}
+	}
+	return nil
 }
 
 // others reads the verdicts that are not beside the labels.
@@ -152,7 +172,9 @@ func (r *ballots) others() error {
 		return err
 	}
 	for _, row := range rows {
-		r.verdicts(row)
+		if err := r.verdicts(row); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -190,13 +212,21 @@ func (r *ballots) of(item string) *audit.Votes {
 	return &r.votes[i]
 }
 
-// people takes the labels of a row.
-func (r *ballots) people(row tableRow) error {
+// itemOf finds the votes on the item of a row.
+func (r *ballots) itemOf(row tableRow) (*audit.Votes, error) {
 	item, _ := labelOf(row.fields[r.o.Item])
 	if item == "" {
-		return &config.Error{Pos: row.pos.At(r.o.Item), Problem: "the row does not say which item it is about", Want: "a name or a number"}
+		return nil, &config.Error{Pos: row.pos.At(r.o.Item), Problem: "the row does not say which item it is about", Want: "a name or a number"}
 	}
-	v := r.of(item)
+	return r.of(item), nil
+}
+
+// people takes the labels of a row.
+func (r *ballots) people(row tableRow) error {
+	v, err := r.itemOf(row)
+	if err != nil {
+		return err
+	}
 	for k, column := range r.o.Humans {
 		label, _ := labelOf(row.fields[column])
 		label = r.mapped(label)
@@ -204,7 +234,7 @@ func (r *ballots) people(row tableRow) error {
 			continue
 		}
 		if v.Humans[k] != "" && v.Humans[k] != label {
-			return &config.Error{Pos: row.pos.At(column), Value: label, Problem: fmt.Sprintf("item %q was labelled %q in another row", item, v.Humans[k]), Want: "one label of one person"}
+			return &config.Error{Pos: row.pos.At(column), Value: label, Problem: fmt.Sprintf("item %q was labelled %q in another row", v.Item, v.Humans[k]), Want: "one label of one person"}
 		}
 		v.Humans[k] = label
 		r.labels[label] = true
@@ -222,19 +252,18 @@ func (r *ballots) mapped(label string) string {
 }
 
 // verdicts takes what the judge said in a row.
-func (r *ballots) verdicts(row tableRow) {
-	item, _ := labelOf(row.fields[r.o.Item])
-	if item == "" {
-		return
+func (r *ballots) verdicts(row tableRow) error {
+	v, err := r.itemOf(row)
+	if err != nil {
+		return err
 	}
-	v := r.of(item)
 	for _, column := range r.o.Judges {
 		if label, given := labelOf(row.fields[column]); given {
 			r.vote(v, label)
 		}
 	}
 	if r.o.Swapped == "" {
-		return
+		return nil
 	}
 	if label, given := labelOf(row.fields[r.o.Swapped]); given && !r.invalid(label) {
 		label = r.mapped(label)
@@ -246,6 +275,7 @@ func (r *ballots) verdicts(row tableRow) {
 		}
 		v.Swapped = append(v.Swapped, label)
 	}
+	return nil
 }
 
 func (r *ballots) invalid(label string) bool {
@@ -301,7 +331,11 @@ func (r *ballots) treatment() string {
 	} else {
 		parts = append(parts, what+" are invalid and left out, except in accuracy_with_invalid, where they are wrong")
 	}
-	return strings.Join(append(parts, "people's label is the one with most votes"), "; ")
+	label := "the one with most votes"
+	if r.o.Scale == audit.Ordinal {
+		label = "their median"
+	}
+	return strings.Join(append(parts, "people's label is "+label), "; ")
 }
 
 // run takes the verdicts of a finished run's metric; items are cases.
@@ -362,101 +396,10 @@ func (r *ballots) sample(s *record.Sample, scores []record.Score) {
 	}
 }
 
-// WriteAudit stores an audit.
-func WriteAudit(path string, j *audit.Judge) error {
-	b, err := json.MarshalIndent(j, "", "  ")
-	if err == nil {
-		err = os.WriteFile(path, append(b, '\n'), 0o644)
-	}
-	if err != nil {
-		return &CouldNotRun{err}
-	}
-	return nil
-}
-
-// readAudit reads an audit file. pos is where it is asked for.
-func readAudit(pos config.Pos, path string) (*audit.Judge, error) {
-	data, err := readBounded(path)
-	if err != nil {
-		return nil, &config.Error{Pos: pos, Value: path, Problem: "the judge's audit cannot be read", Err: cause(err), Hint: "telltale audit judge LABELS --out FILE writes one"}
-	}
-	var j audit.Judge
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&j); err != nil || j.Telltale == "" || j.Items <= 0 {
-		return nil, &config.Error{Pos: pos, Value: path, Problem: "not a judge's audit", Err: err, Want: "the file that telltale audit judge wrote"}
-	}
-	return &j, nil
-}
-
-// checkJudges refuses to run a suite whose gate asks for an audit that its judges have not passed.
-func (s *session) checkJudges() error {
-	want := s.suite.Regression.Judges
-	if want == nil || s.o.planning {
-		return nil
-	}
-	path := want.Path
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(s.o.Suite), path)
-	}
-	j, err := readAudit(want.Pos.At("audit"), path)
-	if err != nil {
-		return err
-	}
-	judged := s.check.judged()
-	if len(judged) == 0 {
-		return &config.Error{Pos: want.Pos, Problem: "an audit is asked for, but no assertion of the suite asks a judge", Want: "a judge, or no judges under gate"}
-	}
-	if j.Signature != "" {
-		for _, name := range slices.Sorted(maps.Keys(judged)) {
-			signature := judged[name][0]
-			if len(judged[name]) > 1 { // as a run has it
-				signature = "mixed:" + record.HashBytes([]byte(strings.Join(judged[name], "\n")))
-			}
-			if signature != j.Signature {
-				return &config.Error{Pos: want.Pos.At("audit"), Value: path, Problem: fmt.Sprintf("is the audit of another judge: metric %s is made by %s, and the audit is of %s", name, signature, j.Signature), Hint: "audit the judge anew, as it is now"}
-			}
-		}
-	} else {
-		for _, id := range s.services.judges() {
-			if j.Name == "" || !slices.Contains(id, j.Name) {
-				return &config.Error{Pos: want.Pos.At("audit"), Value: path, Problem: fmt.Sprintf("is the audit of another judge: the suite's is %s, and the audit is of %s", id[0], cmp.Or(j.Name, "one without a name")), Hint: "telltale audit judge --name " + id[0]}
-			}
-		}
-	}
-	if why := tooOld(j.Made, clock(s.o.Now), want.MaxAgeDays); why != "" {
-		return &config.Error{Pos: want.Pos.At("max_age_days"), Value: path, Problem: "the judge's audit " + why, Hint: "audit the judge anew; telltale audit judge writes the date"}
-	}
-	low, ok := j.LowerBound(want.Coefficient)
-	switch {
-	case !ok:
-		return &config.Error{Pos: want.Pos.At("coefficient"), Value: want.Coefficient, Problem: "the audit " + path + " has no interval of it", Want: "an audit of more items"}
-	case !(low >= want.Agreement):
-		return &config.Error{Pos: want.Pos.At("agreement"), Value: fmt.Sprint(want.Agreement), Problem: fmt.Sprintf("the judge has not passed its audit: the lower bound of %s is %.4f in %s", want.Coefficient, low, path), Hint: "a better judge, or more labelled items"}
-	}
-	return nil
-}
-
 // clock is the time to the second, by the caller's clock where there is one.
 func clock(now func() time.Time) time.Time {
 	if now == nil {
 		now = time.Now
 	}
 	return now().UTC().Truncate(time.Second)
-}
-
-// tooOld says why an audit made then is too old for a suite that asks for one of at most so many days; empty when it is not.
-func tooOld(made, now time.Time, days int) string {
-	age := now.Sub(made)
-	switch {
-	case days == 0:
-		return ""
-	case made.IsZero():
-		return "does not say when it was made"
-	case age < -24*time.Hour: // clocks differ, days do not
-		return "is dated in the future, " + made.Format(time.DateOnly)
-	case age > time.Duration(days)*24*time.Hour:
-		return fmt.Sprintf("is too old: it was made on %s, %d days ago", made.Format(time.DateOnly), int(age.Hours()/24))
-	}
-	return ""
 }

@@ -50,6 +50,11 @@ func SetBaseline(o BaselineOptions) (*BaselineSet, error) {
 	if err := whole(f, o.AllowErrors); err != nil {
 		return nil, err
 	}
+	unlock, err := baseline.Lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	out := &BaselineSet{}
 	former, err := baseline.Open(dir, o.Name)
 	switch {
@@ -128,7 +133,19 @@ func whole(f *Finished, allowErrors bool) error {
 
 // RemoveBaseline takes a baseline away.
 func RemoveBaseline(dir, name string) error {
-	err := baseline.Remove(BaselinesDir(dir), name)
+	dir = BaselinesDir(dir)
+	if err := baseline.CheckName(name); err != nil {
+		return err
+	}
+	if isNotFound(dir, name) {
+		return baseline.NotFound(dir, name)
+	}
+	unlock, err := baseline.Lock(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = baseline.Remove(dir, name)
 	if _, mistake := errors.AsType[*config.Error](err); err != nil && !mistake {
 		return &CouldNotRun{err}
 	}

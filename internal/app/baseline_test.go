@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/telltale-llm/telltale/internal/compare"
@@ -239,5 +241,56 @@ func TestSetBaselineRefuses(t *testing.T) {
 	}
 	if _, err := OpenBaseline("", "main"); err != nil {
 		t.Errorf("a failed set broke what was there: %v", err)
+	}
+}
+
+// Processes that set and remove baselines at once leave whole ones, whose samples nobody swept away.
+func TestBaselinesAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	var runs []string
+	for _, q := range []string{"one", "two"} {
+		if err := os.Mkdir(q, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		suite := sayingSuite(t, q, "the word is {{q}} "+q, []string{"a", "b", q})
+		runOnce(t, suite, filepath.Join(q, "run"))
+		runs = append(runs, filepath.Join(q, "run"))
+	}
+	var work sync.WaitGroup
+	for i := range 24 {
+		work.Go(func() {
+			name := fmt.Sprint("b", i%3)
+			if _, err := SetBaseline(BaselineOptions{Dir: "kept", Name: name, RunDir: runs[i%2], Force: true}); err != nil {
+				t.Error(err)
+			}
+			if i%5 == 0 {
+				if err := RemoveBaseline("kept", name); err != nil && !isMistake(err) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	list, err := Baselines("kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if _, err := OpenBaseline("kept", e.Name); err != nil {
+			t.Error(err)
+		}
+	}
+	var first atomic.Int32
+	for range 4 {
+		work.Go(func() {
+			if _, err := SetBaseline(BaselineOptions{Dir: "fresh", Name: "main", RunDir: runs[0]}); err == nil {
+				first.Add(1)
+			}
+		})
+	}
+	work.Wait()
+	if first := first.Load(); first != 1 {
+		t.Errorf("%d made the baseline that was not there", first)
 	}
 }

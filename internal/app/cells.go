@@ -28,6 +28,9 @@ type cells struct {
 	// repeats is the most answers that any case has; uneven says that a case has repeats of its own.
 	repeats int
 	uneven  bool
+	// counted are the cases that are not in quarantine, clusters their groups and those without one.
+	counted, clusters int
+	groups            map[string]bool
 }
 
 // cell is one pair, with what is planned in it.
@@ -36,13 +39,15 @@ type cell struct {
 	prompt   int
 	own      bool // of a single test
 	samples  int
+	// cases are those with as many answers as the suite says; counted are those that are not in quarantine.
+	cases, counted int
 	// quarantined is the part of samples that does not count, and tags leaves out.
 	quarantined int
 	tags        map[string]int
 }
 
 func newCells(s *config.Suite, providers []*opened, prompts []*runner.Prompt) *cells {
-	c := &cells{prompts: prompts, own: map[string]*opened{}}
+	c := &cells{prompts: prompts, own: map[string]*opened{}, groups: map[string]bool{}}
 	for _, p := range providers {
 		for i := range s.Prompts {
 			if p.spec.Takes(&s.Prompts[i]) {
@@ -221,18 +226,37 @@ func (s *session) count(c *runner.Case) {
 	s.cells.repeats = max(s.cells.repeats, repeats)
 	s.cells.uneven = s.cells.uneven || repeats != s.suite.Samples
 	held := s.quarantine.holds(c)
+	if !held {
+		s.cells.cluster(c.Group)
+	}
 	for _, i := range c.Cells {
 		cell := s.cells.list[i]
 		cell.samples += repeats
+		if repeats == s.suite.Samples {
+			cell.cases++
+		}
 		if held {
 			cell.quarantined += repeats
 			s.quarantine.samples += repeats
 			continue
 		}
+		cell.counted++
 		if c.Critical {
 			s.critical += repeats
 		}
 		cell.countTags(c.Tags, repeats)
+	}
+}
+
+// cluster counts a case by its group.
+func (c *cells) cluster(group string) {
+	c.counted++
+	if c.groups[group] {
+		return
+	}
+	c.clusters++
+	if group != "" {
+		c.groups[group] = true
 	}
 }
 

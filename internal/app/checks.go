@@ -171,7 +171,7 @@ func (c *checker) note(a *scorer.Assertion, written *config.Assertion) {
 	if source, words, ok := a.Confidence(); ok {
 		c.confidences[source] = words
 	}
-	if a.Kind().Judged {
+	if a.AsksJudge() {
 		if c.judges[name] == nil {
 			c.judges[name] = map[string]bool{}
 		}

@@ -2,15 +2,18 @@ package app
 
 import (
 	"encoding/json"
+	"fmt"
 	"iter"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/compare"
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/report"
 	"github.com/telltale-llm/telltale/internal/scorer"
@@ -65,10 +68,13 @@ func Compare(o CompareOptions) (*Compared, error) {
 	if a, b := base.Run.Flaky.Quarantines(), head.Run.Flaky.Quarantines(); a != nil || b != nil {
 		opts.Exclude = func(id string, tags []string) bool { return a.Holds(id, tags) || b.Holds(id, tags) }
 	}
-	opts.Better = map[string]string{}
+	opts.Better, opts.Relative = map[string]string{}, map[compare.Slice]float64{}
 	for _, m := range margins {
 		if m.Tag != "" {
 			opts.Tags = append(opts.Tags, m.Tag)
+		}
+		if m.Relative {
+			opts.Relative[compare.Slice{Metric: m.Metric, Tag: m.Tag}] = m.Margin.Margin
 		}
 		if m.Better != "" {
 			opts.Better[m.Metric] = m.Better
@@ -103,6 +109,9 @@ func parseMargins(list []config.Margin) ([]gate.Margin, error) {
 		margin, err := gate.ParseMargin(m)
 		if err == nil && slices.ContainsFunc(out, func(o gate.Margin) bool { return o.Name() == margin.Name() }) {
 			err = &config.Error{Pos: m.Pos, Value: m.Text, Problem: margin.Name() + " has a margin already", Want: "one margin for each metric and tag"}
+		}
+		if unit, builtin := record.BuiltinUnits()[margin.Metric]; err == nil && builtin && unit == "" && m.Better != "" && m.Better != metric.Better(margin.Metric, unit) {
+			err = &config.Error{Pos: m.Pos, Value: "better: " + m.Better, Problem: fmt.Sprintf("of %s %s is better", margin.Metric, metric.Better(margin.Metric, unit)), Want: "no better beside this metric"}
 		}
 		if err != nil {
 			errs.Append(m.Pos, err)
@@ -163,6 +172,24 @@ type counted struct {
 	Raw       skipped        `json:"raw"`
 	Turns     skipped        `json:"turns"`
 	ToolCalls skipped        `json:"tool_calls"`
+}
+
+// complete yields all samples of a run, and a mistake where the file has lost some or has others: their cases would look
+// like cases that only the other run has.
+func complete(samples iter.Seq2[record.Sample, error], f *Finished) iter.Seq2[record.Sample, error] {
+	return func(yield func(record.Sample, error) bool) {
+		n := 0
+		for s, err := range samples {
+			if !yield(s, err) || err != nil {
+				return
+			}
+			n++
+		}
+		if want := f.Run.Summary.Finished; n != want {
+			yield(record.Sample{}, &config.Error{Pos: config.Pos{File: filepath.Join(f.Dir, samplesFile)},
+				Problem: fmt.Sprintf("has %d samples where %s counts %d", n, report.JSONFile, want), Want: "the file that telltale run wrote"})
+		}
+	}
 }
 
 // readNumbers is ReadSamples for what is counted.

@@ -260,7 +260,7 @@ func (s *session) newRun(dir *runDir, r *rounds, out runner.Outcome, account met
 		Suite:   record.SuiteRef{Path: s.suite.Path, Description: s.suite.Description, Tags: s.suite.Tags, Hash: s.suite.Hash},
 		Dataset: s.ref, Snapshots: snaps, Scorers: map[string]string{}, Summary: account.Summary, Metrics: account.Metrics,
 		Golden: s.check.goldenRefs(),
-		Times:  record.Times{Started: r.journals[0].Header.Started, Finished: now, Seconds: elapsed, Resumed: r.sittings()},
+		Times:  record.Times{Started: r.journals[0].Header.Started, Finished: now, Seconds: elapsed, Resumed: r.sittings(), Concurrency: s.concurrency()},
 	}
 	if elapsed > 0 {
 		run.Times.Throughput = float64(r.done()) / elapsed

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/golden"
+	"github.com/telltale-llm/telltale/internal/lock"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
@@ -40,6 +42,8 @@ type AcceptOptions struct {
 	// Keep keeps all that was accepted before. Without it, what was accepted of a case is dropped when no answer of
 	// the run matched any of it, and with AcceptAll what no answer of the run is.
 	Keep bool
+	// Prune removes what is accepted of cases that the run does not have.
+	Prune bool
 }
 
 // Acceptance is what would be accepted: shown first, then written.
@@ -47,10 +51,12 @@ type Acceptance struct {
 	RunDir  string         `json:"run"`
 	Changes []GoldenChange `json:"changes"`
 	// Cases counts the cases with a change, Skipped the samples that have no answer to accept.
-	Cases   int      `json:"cases"`
-	Skipped int      `json:"without_answer,omitempty"`
-	Notes   []string `json:"notes,omitempty"`
-	files   map[string]*golden.File
+	Cases   int `json:"cases"`
+	Skipped int `json:"without_answer,omitempty"`
+	// Obsolete lists the cases of which something is accepted and that the run does not have.
+	Obsolete []string `json:"obsolete,omitempty"`
+	Notes    []string `json:"notes,omitempty"`
+	files    map[string]*golden.File
 	// hashes are those of the files as they were read.
 	hashes map[string]string
 }
@@ -67,6 +73,8 @@ type GoldenChange struct {
 	Added   []string `json:"added"`
 	Kept    []string `json:"kept,omitempty"`
 	Dropped []string `json:"dropped,omitempty"`
+	// Gone says that the run has no such case.
+	Gone bool `json:"gone,omitempty"`
 }
 
 // goldenRun is a run whose outputs may be accepted.
@@ -77,7 +85,7 @@ type goldenRun struct {
 	// changes are in the order of the run.
 	changes []*pending
 	index   map[pendingKey]*pending
-	cases   map[string]bool // met, of those asked for
+	cases   map[string]bool // met
 	skipped int
 }
 
@@ -106,34 +114,30 @@ func Accept(o AcceptOptions) (*Acceptance, error) {
 	if err := g.open(f, a); err != nil {
 		return nil, err
 	}
-	var known []string
 	for s, err := range ReadSamples(f.Dir) {
 		if err != nil {
 			return nil, err
 		}
-		if len(o.Cases) > 0 {
-			if len(known) == 0 || known[len(known)-1] != s.Case {
-				known = append(known, s.Case)
-			}
-			if !slices.Contains(o.Cases, s.Case) {
-				continue
-			}
-			g.cases[s.Case] = true
+		g.cases[s.Case] = true
+		if len(o.Cases) == 0 || slices.Contains(o.Cases, s.Case) {
+			g.sample(&s, s.Scores)
 		}
-		g.sample(&s, s.Scores)
 	}
 	for _, id := range o.Cases {
 		if g.cases[id] {
 			continue
 		}
 		e := &config.Error{Pos: config.Pos{Key: "--case"}, Value: id, Problem: "the run has no such case"}
-		if near := config.Nearest(id, slices.Compact(known)); near != "" {
+		if near := config.Nearest(id, slices.Sorted(maps.Keys(g.cases))); near != "" {
 			e.Hint = fmt.Sprintf("did you mean %q?", near)
 		}
 		return nil, e
 	}
 	a.Skipped = g.skipped
 	g.conclude(a)
+	if err := g.obsolete(f, a); err != nil {
+		return nil, err
+	}
 	return a, nil
 }
 
@@ -247,6 +251,46 @@ func (g *goldenRun) conclude(a *Acceptance) {
 	a.Cases = len(cases)
 }
 
+// obsolete finds what is accepted of cases that the run does not have, and with Prune drops it.
+func (g *goldenRun) obsolete(f *Finished, a *Acceptance) error {
+	part := f.Run.Summary.Finished < f.Run.Summary.Planned || f.Run.Dataset.Cases < f.Run.Dataset.Rows
+	if part && g.o.Prune {
+		return &config.Error{Pos: config.Pos{File: f.Dir}, Problem: "the run has only a part of the suite's cases, which does not show what is obsolete", Want: "a finished run of all cases for --prune"}
+	}
+	if part || len(g.o.Cases) > 0 {
+		return nil
+	}
+	for _, path := range slices.Sorted(maps.Keys(g.files)) {
+		for _, k := range g.files[path].Keys() {
+			if g.cases[k.Case] {
+				continue
+			}
+			if !slices.Contains(a.Obsolete, k.Case) {
+				a.Obsolete = append(a.Obsolete, k.Case)
+			}
+			if g.o.Prune {
+				a.Changes = append(a.Changes, GoldenChange{File: path, Case: k.Case, Provider: k.Provider, Prompt: k.Prompt, Added: []string{}, Dropped: g.files[path].Exactly(k), Gone: true})
+			}
+		}
+	}
+	return nil
+}
+
+// Restrict keeps only the changes for which keep says so.
+func (a *Acceptance) Restrict(keep func(*GoldenChange) bool) {
+	kept := a.Changes[:0]
+	cases := map[string]bool{}
+	for i := range a.Changes {
+		if c := &a.Changes[i]; keep(c) {
+			kept = append(kept, *c)
+			if !c.Gone {
+				cases[c.Case] = true
+			}
+		}
+	}
+	a.Changes, a.Cases = kept, len(cases)
+}
+
 // Files returns the files that would be written, sorted.
 func (a *Acceptance) Files() []string {
 	var out []string
@@ -270,6 +314,11 @@ func (a *Acceptance) Outputs() int {
 
 // Write accepts what was shown, each file whole or not at all. A file that changed meanwhile is a *config.Error.
 func (a *Acceptance) Write() error {
+	unlock, err := a.lock()
+	if err != nil {
+		return &CouldNotRun{err}
+	}
+	defer unlock()
 	for _, path := range a.Files() {
 		now, err := golden.Load(filepath.FromSlash(path))
 		if err != nil {
@@ -294,6 +343,34 @@ func (a *Acceptance) Write() error {
 		}
 	}
 	return nil
+}
+
+// lock keeps others from writing the files, in the order of their folders so that nobody waits for one another.
+func (a *Acceptance) lock() (unlock func(), err error) {
+	var held []func()
+	unlock = func() {
+		for _, u := range held {
+			u()
+		}
+	}
+	var dirs []string
+	for _, path := range a.Files() {
+		dir, err := filepath.Abs(filepath.Dir(filepath.FromSlash(path)))
+		if err != nil {
+			return nil, err
+		}
+		dirs = append(dirs, dir)
+	}
+	slices.Sort(dirs)
+	for _, dir := range slices.Compact(dirs) {
+		u, err := lock.Dir(dir)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, u)
+	}
+	return unlock, nil
 }
 
 // OpenGolden reads a golden file that must be there.

@@ -2,10 +2,13 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/telltale-llm/telltale/internal/record"
@@ -186,4 +189,88 @@ func TestAcceptRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	f(AcceptOptions{RunDir: run}, "s.yaml", "folder where the run was made")
+}
+
+// Many who accept one case each at the same time lose nothing: who comes second is told, and accepts again.
+func TestAcceptAtOnce(t *testing.T) {
+	const n = 12
+	dir := t.TempDir()
+	var samples [][5]string
+	for i := range n {
+		samples = append(samples, [5]string{fmt.Sprint("c", i), "a", "", "out", "missing"})
+	}
+	run := goldenRunDir(t, dir, false, samples)
+	var work sync.WaitGroup
+	for i := range n {
+		work.Go(func() {
+			for {
+				a, err := Accept(AcceptOptions{RunDir: run, Cases: []string{fmt.Sprint("c", i)}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				err = a.Write()
+				if err == nil {
+					return
+				}
+				if !isMistake(err) {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	f, err := OpenGolden(filepath.Join(dir, "golden", "s.jsonl"))
+	if err != nil || f.Len() != n {
+		t.Errorf("%d outputs of %d, %v", f.Len(), n, err)
+	}
+}
+
+// What belongs to cases that are no more is told apart from what the run did not get to.
+func TestObsolete(t *testing.T) {
+	f := func(o AcceptOptions, edit func(*record.Run), wrong, obsolete string, left int) {
+		t.Helper()
+		dir := t.TempDir()
+		o.RunDir = goldenRunDir(t, dir, false, [][5]string{{"a", "p", "", "x", "pass"}, {"b", "p", "", "", "none"}})
+		path := filepath.Join(o.RunDir, report.JSONFile)
+		var run record.Run
+		b, err := os.ReadFile(path)
+		if err = errors.Join(err, json.Unmarshal(b, &run)); err != nil {
+			t.Fatal(err)
+		}
+		edit(&run)
+		if b, err = json.Marshal(run); err != nil {
+			t.Fatal(err)
+		}
+		golden := filepath.Join(dir, "golden", "s.jsonl")
+		text := `{"case":"a","output":"x"}` + "\n" + `{"case":"b","output":"y"}` + "\n" + `{"case":"z","output":"1"}` + "\n" + `{"case":"z","provider":"p","output":"2"}` + "\n"
+		if err := errors.Join(os.WriteFile(path, b, 0o600), os.MkdirAll(filepath.Dir(golden), 0o700), os.WriteFile(golden, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		a, err := Accept(o)
+		if wrong != "" {
+			if err == nil || !strings.Contains(err.Error(), wrong) {
+				t.Errorf("%v, want %q", err, wrong)
+			}
+			return
+		}
+		if err != nil || strings.Join(a.Obsolete, " ") != obsolete {
+			t.Fatalf("%+v, %v, want %q", a, err, obsolete)
+		}
+		if err := a.Write(); err != nil {
+			t.Fatal(err)
+		}
+		if file, err := OpenGolden(golden); err != nil || file.Len() != left {
+			t.Errorf("%d outputs are left, want %d; %v", file.Len(), left, err)
+		}
+	}
+	same := func(*record.Run) {}
+	f(AcceptOptions{}, same, "", "z", 4)
+	f(AcceptOptions{Prune: true}, same, "", "z", 2)
+	f(AcceptOptions{Cases: []string{"a"}}, same, "", "", 4)
+	part := func(r *record.Run) { r.Dataset = record.DatasetRef{Rows: 3, Cases: 2} }
+	f(AcceptOptions{}, part, "", "", 4)
+	f(AcceptOptions{Prune: true}, part, "only a part", "", 4)
+	f(AcceptOptions{Prune: true}, func(r *record.Run) { r.Summary.Planned = 3 }, "only a part", "", 4)
 }

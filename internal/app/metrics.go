@@ -27,9 +27,14 @@ func (s *session) checkMetrics() error {
 		return nil
 	}
 	check := func(p config.Pos, metric string) {
-		if !slices.ContainsFunc(names, func(m string) bool { return within(metric, m) }) {
-			errs = append(errs, &config.Error{Pos: p, Problem: "the suite has no such metric", Want: "one of " + strings.Join(names, ", ")})
+		if slices.ContainsFunc(names, func(m string) bool { return within(metric, m) }) {
+			return
 		}
+		e := &config.Error{Pos: p, Value: metric, Problem: "the suite has no such metric", Want: "one of " + strings.Join(names, ", ")}
+		if near := config.Nearest(metric, names); near != "" {
+			e.Hint = "did you mean \"" + near + "\"?"
+		}
+		errs = append(errs, e)
 	}
 	for _, c := range s.rules {
 		check(c.Pos, c.Metric)

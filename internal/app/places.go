@@ -45,10 +45,17 @@ func (f *Finished) Place(root string, d verdict.Decision) report.Place {
 		}
 	}
 	if best >= 0 {
-		p := f.lines[best].pos
-		out = report.Place{File: below(root, p.File), Line: p.Line, Column: p.Column}
+		out = PlaceOf(root, f.lines[best].pos)
 	}
 	return out
+}
+
+// PlaceOf is a position in a file the user wrote, the path starting from root when the file lies below it.
+func PlaceOf(root string, p config.Pos) report.Place {
+	if p.File == "" {
+		return report.Place{}
+	}
+	return report.Place{File: below(root, p.File), Line: p.Line, Column: p.Column}
 }
 
 // below returns path as seen from root, with slashes, or as it is when it lies elsewhere.

@@ -13,7 +13,6 @@ import (
 	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/plan"
 	"github.com/telltale-llm/telltale/internal/record"
-	"github.com/telltale-llm/telltale/internal/runner"
 	"github.com/telltale-llm/telltale/internal/scorer"
 )
 
@@ -22,9 +21,9 @@ type PlanOptions struct {
 	RunOptions
 	// From are finished runs or baselines to measure by: one of this suite, or two of different versions.
 	From []string
-	// Metric is pass_rate when empty; Effect the drop that is to be found, in its unit, or 0.
+	// Metric is pass_rate when empty; Effect the drop that is to be found, written as a margin is, such as 2%, or empty.
 	Metric string
-	Effect float64
+	Effect string
 	// Alpha and Power override the gate's; 0 takes its own.
 	Alpha, Power float64
 	Assumed      plan.Assumed
@@ -32,15 +31,6 @@ type PlanOptions struct {
 	Completion int
 	Latency    float64
 }
-
-// What is supposed of an answer when nothing is known of it.
-const (
-	DefaultCompletion = 256
-	DefaultLatency    = 2.0
-)
-
-// bytesPerToken is the usual rule of thumb for English text.
-const bytesPerToken = 4
 
 // Plan says what a suite can show and what it takes, without asking a provider.
 func Plan(ctx context.Context, o PlanOptions) (p *plan.Suite, err error) {
@@ -62,23 +52,81 @@ func Plan(ctx context.Context, o PlanOptions) (p *plan.Suite, err error) {
 		return nil, &config.Error{Pos: config.Pos{Key: "--power"}, Value: fmt.Sprint(g.Power), Problem: "a test finds a drop with at least the chance of a false alarm, whatever it is",
 			Want: fmt.Sprintf("more than alpha, which is %g", g.Alpha)}
 	}
+	counted, fewest := s.counted()
 	p = &plan.Suite{
-		Path: o.Suite, Cases: s.plan.Count, Cells: len(s.plan.Cells), Repeats: s.plan.Repeats, Metric: o.Metric, Unit: m.unit(o.Metric), Better: m.better(o.Metric), Effect: o.Effect, Goal: s.first(g),
+		Path: o.Suite, Cases: counted, Groups: s.cells.clusters, Cells: len(s.plan.Cells), Repeats: s.suite.Samples, Metric: o.Metric, Unit: m.unit(o.Metric), Better: s.better(m, o.Metric), Goal: s.first(g),
 	}
-	if p.Cases < 2 {
-		return nil, &config.Error{Pos: config.Pos{File: o.Suite, Key: "tests"}, Value: fmt.Sprint(p.Cases), Problem: "too few cases to plan for", Want: "2 or more"}
+	p.Goal.TwoSided = p.Better == ""
+	if fewest < 2 {
+		return nil, &config.Error{Pos: config.Pos{File: o.Suite, Key: "tests"}, Value: fmt.Sprint(fewest), Problem: "too few cases to plan for", Want: "2 or more"}
 	}
 	if p.Variance, err = m.variance(o.Metric, o.Assumed); err != nil {
+		return nil, err
+	}
+	p.Variance.Rises = p.Better == metric.Lower
+	if p.Effect, err = o.effect(p); err != nil {
 		return nil, err
 	}
 	usage, err := s.usage(ctx, m, o, p)
 	if err != nil {
 		return nil, err
 	}
-	p.Table(usage, s.concurrency())
-	s.planMargins(p, m, g, o.Assumed)
-	s.planNotes(p, m)
+	p.Table(usage, fewest, s.concurrency())
+	s.planMargins(p, m, g, fewest, o.Assumed)
+	s.planNotes(p, m, fewest)
 	return p, nil
+}
+
+// counted is how many cases the suite has that are not in quarantine, and how many of them the snapshot with the
+// fewest is asked.
+func (s *session) counted() (all, fewest int) {
+	first := true
+	for i, c := range s.cells.list {
+		if s.cells.index[i] < 0 {
+			continue
+		}
+		if first || c.counted < fewest {
+			first, fewest = false, c.counted
+		}
+	}
+	return s.cells.counted, fewest
+}
+
+// better is the direction in which a metric improves: that of the gate's margin where it says, else the metric's own.
+func (s *session) better(m *measured, name string) string {
+	for _, margin := range s.suite.Regression.Margins {
+		if margin.Metric == name && margin.Better != "" {
+			return margin.Better
+		}
+	}
+	return m.better(name)
+}
+
+// effect is the drop that is to be found, 0 for none.
+func (o *PlanOptions) effect(p *plan.Suite) (float64, error) {
+	if o.Effect == "" {
+		return 0, nil
+	}
+	at := config.Pos{Key: "--effect"}
+	want, mistake := config.NewMargin(at, p.Metric, o.Effect)
+	if mistake != nil {
+		mistake.Want = "how large a change is to be found, such as 0.02, 2%, 200ms or $0.01"
+		return 0, mistake
+	}
+	shares := p.Variance.Points(p.Unit)
+	switch {
+	case want.Margin == 0:
+		return 0, &config.Error{Pos: at, Value: o.Effect, Problem: "no number of cases finds a change of nothing", Want: "more than 0"}
+	case want.Unit == "%" && !shares, want.Unit != "" && want.Unit != "%" && want.Unit != p.Unit:
+		return 0, &config.Error{Pos: at, Value: o.Effect, Problem: fmt.Sprintf("%s is not measured in %s", p.Metric, want.Unit), Want: "an amount in the metric's own unit, such as " + cmp.Or(p.Unit, "0.02")}
+	case p.Variance.Binary && shares && want.Margin > p.Variance.Room():
+		e := &config.Error{Pos: at, Value: o.Effect, Problem: fmt.Sprintf("%s is %.3g here and cannot get worse by that much", p.Metric, p.Variance.Mean), Want: fmt.Sprintf("at most %.3g", p.Variance.Room())}
+		if want.Unit == "" && want.Margin >= 1 {
+			e.Hint = fmt.Sprintf("write %g%% for a percentage", want.Margin)
+		}
+		return 0, e
+	}
+	return want.Margin, nil
 }
 
 // goal is how sure the gate is.
@@ -99,11 +147,20 @@ func (s *session) first(g plan.Goal) plan.Goal {
 func (s *session) planned(name string) map[string]bool {
 	out := map[string]bool{name: true}
 	for _, m := range s.suite.Regression.Margins {
-		name, _, _ := strings.Cut(m.Metric, "[tag=")
-		out[name] = true
+		name, _, _ := tagOf(m.Metric)
+		out[name], out[m.Metric] = true, true
 	}
 	return out
 }
+
+// tagOf parts metric[tag=NAME].
+func tagOf(margin string) (name, tag string, tagged bool) {
+	name, tag, tagged = strings.Cut(margin, "[tag=")
+	return strings.TrimSpace(name), strings.TrimSuffix(tag, "]"), tagged
+}
+
+// snapshotKey names a snapshot of a run.
+func snapshotKey(provider, prompt string) string { return provider + "\x00" + prompt }
 
 // measured is what earlier runs show.
 type measured struct {
@@ -114,6 +171,8 @@ type measured struct {
 	kinds  map[string]string
 	// linear holds the answers behind those ratios and corpus metrics that are planned for.
 	linear map[linearPart]*plan.Linear
+	// used is what the answers of the last run took, by snapshotKey.
+	used map[string]*took
 }
 
 // linearPart is a metric of one snapshot of one run.
@@ -134,7 +193,7 @@ func measure(from []string, wanted map[string]bool) (*measured, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.runs = append(m.runs, opened.Run)
+		m.runs, m.used = append(m.runs, opened.Run), map[string]*took{}
 		if err := m.read(side, &opened, wanted); err != nil {
 			return nil, err
 		}
@@ -154,24 +213,33 @@ func (m *measured) read(side int, opened *compare.Side, wanted map[string]bool) 
 			return err
 		}
 		// What other snapshots answered are no repeats.
-		key, snapshot := sample.Case, ""
+		key, snapshot := sample.Case, snapshotKey(sample.Provider, sample.Prompt)
 		if len(opened.Run.Snapshots) > 1 {
-			snapshot = sample.Provider + "\x00" + sample.Prompt
 			key += "\x00" + snapshot
 		}
+		if m.used[snapshot] == nil {
+			m.used[snapshot] = &took{}
+		}
+		m.used[snapshot].add(&sample)
 		answer++
 		for _, n := range numbers {
 			d := r.Definition(n.Metric)
 			m.units[d.Name], m.kinds[d.Name] = d.Unit, d.Kind
+			if !wanted[d.Name] {
+				continue
+			}
 			v := n.Stats
 			if d.Kind == "ratio" {
 				v = []float64{n.Value, n.Weight}
 			}
 			if len(v) == 0 {
 				m.pilot(d.Name).Add(side, key, sample.Group, n.Value)
-				continue
-			}
-			if !wanted[d.Name] {
+				for _, tag := range sample.Tags {
+					if name := d.Name + "[tag=" + tag + "]"; wanted[name] {
+						m.kinds[name], m.units[name] = d.Kind, d.Unit
+						m.pilot(name).Add(side, key, sample.Group, n.Value)
+					}
+				}
 				continue
 			}
 			at := linearPart{d.Name, side, snapshot}
@@ -276,126 +344,82 @@ func (m *measured) linearised(name, kind string) (p *plan.Pilot, how string, err
 	return p, how, nil
 }
 
-// usage is what a sample of each cell takes: measured where the run in --from has the same snapshot label,
-// else supposed from the length of the prompts.
-func (s *session) usage(ctx context.Context, m *measured, o PlanOptions, p *plan.Suite) ([]plan.Usage, error) {
-	if len(m.runs) > 0 {
-		last := m.runs[len(m.runs)-1]
-		if u, ok := usageOf(last); ok {
-			p.Usage = "measured on " + m.names[len(m.names)-1]
-			return slices.Repeat([]plan.Usage{u}, len(s.plan.Cells)), nil
-		}
-	}
-	p.Usage = fmt.Sprintf("supposed: a token for %d bytes of the prompts, %d tokens and %g s an answer", bytesPerToken, o.Completion, o.Latency)
-	bytes, err := s.promptBytes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]plan.Usage, len(s.plan.Cells))
-	for i := range out {
-		u := record.Usage{Prompt: bytes[i] / (bytesPerToken * max(1, s.plan.Count)), Completion: o.Completion}
-		out[i] = plan.Usage{Prompt: float64(u.Prompt), Completion: float64(u.Completion), Seconds: o.Latency, Cost: s.quote(i, u)}
-	}
-	return out, nil
-}
-
-// quote is the price of a sample of a cell; an answer that no vendor sells costs nothing.
-func (s *session) quote(cell int, u record.Usage) *float64 {
-	for _, p := range s.providers {
-		if p.spec.Name() != s.plan.Cells[cell].ProviderName {
-			continue
-		}
-		if p.info.Quote == nil {
-			return new(float64)
-		}
-		return p.info.Quote(u)
-	}
-	return nil
-}
-
-// promptBytes is the length of all cases' prompts for each cell.
-func (s *session) promptBytes(ctx context.Context) ([]int, error) {
-	out := make([]int, len(s.plan.Cells))
-	for c, err := range s.cases(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		for i := range s.plan.Cells {
-			n, err := promptLength(s.plan.Cells[i].Prompt, &c)
-			if err != nil {
-				return nil, err
-			}
-			out[i] += n
-		}
-	}
-	return out, nil
-}
-
-func promptLength(p *runner.Prompt, c *runner.Case) (int, error) {
-	messages, err := p.Render(c)
-	n := 0
-	for _, msg := range messages {
-		n += len(msg.Content)
-		for _, part := range msg.Parts {
-			n += len(part.Text)
-		}
-	}
-	return n, err
-}
-
-// usageOf is what a sample of a run took on average; ok is false when no tokens were counted.
-func usageOf(run *record.Run) (u plan.Usage, ok bool) {
-	mean := func(name string) float64 {
-		if m := run.Metrics[name]; m.Mean != nil {
-			return *m.Mean
-		}
-		return 0
-	}
-	u = plan.Usage{Prompt: mean(record.MetricTokensPrompt), Completion: mean(record.MetricTokensCompletion), Seconds: mean(record.MetricLatency)}
-	n := float64(run.Summary.Finished)
-	if run.Summary.Unpriced == 0 && n > 0 {
-		cost := run.Summary.Cost / n
-		u.Cost = &cost
-	}
-	if n > 0 {
-		u.Judging = run.Summary.JudgeCost / n
-	}
-	return u, u.Prompt > 0 || u.Completion > 0
-}
-
 // planMargins says what the gate's margins can expect. Every margin must show it at the full alpha.
-func (s *session) planMargins(p *plan.Suite, m *measured, g plan.Goal, a plan.Assumed) {
+func (s *session) planMargins(p *plan.Suite, m *measured, g plan.Goal, cases int, a plan.Assumed) {
 	for _, want := range s.suite.Regression.Margins {
-		name, _, tagged := strings.Cut(want.Metric, "[tag=")
-		v, err := m.variance(name, a)
-		if err != nil || tagged {
-			p.Notes = append(p.Notes, fmt.Sprintf("margin of %s: nothing is known of its spread; telltale compare shows it once there are two runs", want.Metric))
+		name, tag, tagged := tagOf(want.Metric)
+		known := name
+		if tagged && len(m.runs) > 0 {
+			known = want.Metric
+		}
+		v, err := m.variance(known, a)
+		if err != nil {
+			hint := "--from DIR measures it on a finished run"
+			if len(m.runs) > 0 {
+				hint = "telltale compare shows it once there are two runs"
+			}
+			p.Notes = append(p.Notes, fmt.Sprintf("margin of %s: nothing is known of its spread; %s", want.Metric, hint))
 			continue
+		}
+		n := cases
+		if tagged {
+			if n = s.tagged(tag); n == 0 {
+				p.Notes = append(p.Notes, fmt.Sprintf("margin of %s: no case has the tag, and nothing can be shown", want.Metric))
+			}
 		}
 		size := want.Margin
 		if want.Relative {
 			size *= v.Mean
 		}
-		p.Margins = append(p.Margins, plan.NewMargin(&v, want.Metric, m.unit(name), size, p.Cases, p.Repeats, g))
+		p.Margins = append(p.Margins, plan.NewMargin(&v, want.Metric, m.unit(name), size, n, p.Repeats, g))
 	}
 }
 
+// tagged is how many cases with a tag the snapshot with the fewest is asked.
+func (s *session) tagged(tag string) int {
+	least, first := 0, true
+	for i, c := range s.cells.list {
+		if n := c.tags[tag] / max(1, s.suite.Samples); s.cells.index[i] >= 0 && (first || n < least) {
+			least, first = n, false
+		}
+	}
+	return least
+}
+
 // planNotes says what the figures do not hold.
-func (s *session) planNotes(p *plan.Suite, m *measured) {
-	if s.suite.Groups != "" && len(m.runs) == 0 {
-		p.Notes = append(p.Notes, fmt.Sprintf("cases are grouped by %s, and answers within a group are alike: what is found is larger than shown; --from DIR measures by how much", s.suite.Groups))
+func (s *session) planNotes(p *plan.Suite, m *measured, fewest int) {
+	for i, run := range m.runs {
+		if run.Dataset.Hash != s.ref.Hash {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s was made with another dataset (%d cases) than the suite has now", m.names[i], run.Dataset.Cases))
+		}
+		if run.Summary.Finished < run.Summary.Planned {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s has %d of its %d samples", m.names[i], run.Summary.Finished, run.Summary.Planned))
+		}
+	}
+	if v := &p.Variance; p.Own().Detect == nil && v.Binary && v.Room() < 0.05 {
+		p.Notes = append(p.Notes, fmt.Sprintf("%s is %.3g, and has hardly any room to get worse", p.Metric, v.Mean))
+	}
+	if p.Groups < p.Cases && len(m.runs) == 0 {
+		note := "cases come in groups, and answers within a group are alike: what is found is larger than shown"
+		if d, ok := plan.Detect(&p.Variance, min(p.Groups, fewest), p.Repeats, p.Goal); ok && p.Variance.Points(p.Unit) {
+			note += fmt.Sprintf(", at most %.3g points", 100*d)
+		}
+		p.Notes = append(p.Notes, note+"; --from DIR measures it")
 	}
 	if p.Cells > 1 {
 		p.Notes = append(p.Notes, fmt.Sprintf("each of %d snapshots is decided on by itself; samples, tokens, money and time are of all of them", p.Cells))
 	}
-	if len(m.runs) == 0 && s.services.cacheable() {
-		p.Notes = append(p.Notes, "what judges and embedders cost is not in it; --from DIR measures it")
+	if fewest < p.Cases {
+		p.Notes = append(p.Notes, fmt.Sprintf("one snapshot is asked only %d cases; what is found is said of that one", fewest))
+	}
+	if s.cells.uneven {
+		p.Notes = append(p.Notes, "some cases have a number of answers of their own, which stays; what is found is for all of them with the number in the table")
 	}
 	if p.Own().Cost == nil {
 		p.Notes = append(p.Notes, "the price of a model is not known: --prices FILE gives it")
 	}
 	b, own := s.suite.Budget, p.Own()
-	if b.Cost > 0 && own.Cost != nil && *own.Cost > b.Cost || b.Tokens > 0 && own.Prompt+own.Completion > float64(b.Tokens) || b.Time > 0 && own.Minutes*60 > b.Time {
+	if b.Cost > 0 && own.Cost != nil && *own.Cost > b.Cost || b.Tokens > 0 && own.Tokens() > float64(b.Tokens) || b.Time > 0 && own.Minutes*60 > b.Time {
 		p.Notes = append(p.Notes, "the suite's budget will end the run before its last sample")
 	}
 }

@@ -84,7 +84,7 @@ func sameDir(a, b string) bool {
 func runSide(name string, f *Finished) compare.Side {
 	return compare.Side{Name: name, Run: f.Run,
 		Samples: func() iter.Seq2[record.Sample, error] { return ReadSamples(f.Dir) },
-		Numbers: func() iter.Seq2[record.Sample, error] { return readNumbers(f.Dir) },
+		Numbers: func() iter.Seq2[record.Sample, error] { return complete(readNumbers(f.Dir), f) },
 	}
 }
 
@@ -100,10 +100,16 @@ func (s *session) checkBaseline() error {
 	base.Samples, base.Numbers = none, nil
 	var lacking config.Errors
 	for _, m := range s.margins {
-		if _, ok := base.Run.Metrics[m.Metric]; !ok {
+		known, ok := base.Run.Metrics[m.Metric]
+		if ok {
+			lacking.Append(m.Pos, m.Fits(known))
+		} else {
 			lacking = append(lacking, &config.Error{Pos: m.Pos, Value: s.suite.Regression.Baseline, Problem: fmt.Sprintf("the baseline has no metric %q", m.Metric),
 				Want: "one of " + strings.Join(slices.Sorted(maps.Keys(base.Run.Metrics)), ", "), Hint: "run the baseline again with the present suite"})
 		}
+	}
+	for _, r := range s.rules {
+		lacking.Append(r.Pos, r.Fits(base.Run.Metrics[r.Metric]))
 	}
 	if err := lacking.Err(); err != nil {
 		return err
@@ -197,6 +203,12 @@ func (s *session) compareOptions() compare.Options {
 	for _, m := range s.margins {
 		if m.Tag != "" {
 			o.Tags = append(o.Tags, m.Tag)
+		}
+		if m.Relative {
+			if o.Relative == nil {
+				o.Relative = map[compare.Slice]float64{}
+			}
+			o.Relative[compare.Slice{Metric: m.Metric, Tag: m.Tag}] = m.Margin.Margin
 		}
 		if m.Better == "" {
 			continue

@@ -194,7 +194,7 @@ func (s *session) nextRound(dir *runDir, r *rounds, look *record.Look, perCase i
 	if err != nil {
 		return &CouldNotRun{err}
 	}
-	s.o.Notice(fmt.Sprintf("not enough evidence yet: drawing %d more answers to each case (look %d of at most %d)", repeats, n, len(s.looks.Repeats)))
+	s.o.Notice(fmt.Sprintf("not enough evidence yet: drawing %s to each case (look %d of at most %d)", plural(repeats, "more answer"), n, len(s.looks.Repeats)))
 	r.add(j, repeats, r.planned[0]/r.repeats[0]*repeats)
 	return nil
 }

@@ -240,6 +240,7 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		// A cached answer has no time of its own.
 		s.timed = s.timed || rule.Metric == record.MetricLatency || rule.Metric == record.MetricTTFT
 	}
+	errs.Append(config.Pos{File: s.suite.Path, Key: "gate"}, gate.Contradictions(s.rules))
 	errs.Append(config.Pos{File: s.suite.Path, Key: "gate"}, s.parseRegression())
 	if len(s.suite.Prompts) == 0 {
 		errs = append(errs, &config.Error{Pos: config.Pos{File: s.suite.Path, Key: "prompts"}, Problem: "no prompt is left that can be sent", Want: "at least one that is no code"})

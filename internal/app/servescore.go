@@ -48,7 +48,7 @@ func compileScorers(server *config.Server, env func(string) (string, bool), pric
 			errs = append(errs, &config.Error{Pos: spec.Assert.Pos, Value: spec.Assert.Type, Problem: "this kind needs more than one exchange, or what a suite says", Want: "a kind that judges one answer"})
 			continue
 		}
-		out = append(out, pipeline.Scoring{Name: spec.Name, Scorer: &onlineScorer{spec.Name, a}, Share: spec.Share, Routes: spec.Routes, Costs: a.Kind().Judged, Budget: spec.Budget})
+		out = append(out, pipeline.Scoring{Name: spec.Name, Scorer: &onlineScorer{spec.Name, a}, Share: spec.Share, Routes: spec.Routes, Costs: a.AsksJudge(), Budget: spec.Budget})
 	}
 	if err := errs.Err(); err != nil {
 		return nil, nil, err

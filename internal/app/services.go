@@ -137,17 +137,17 @@ func (v *services) model(ref any, pos config.Pos) (scorer.Model, error) {
 	return s.(scorer.Model), nil
 }
 
-// judges lists the names of each judge that was opened: its id and its label.
-func (v *services) judges() [][]string {
+// judges lists the ids of the judges that were opened. A label is not told: anything can be written in it.
+func (v *services) judges() []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	var out [][]string
+	var out []string
 	for _, s := range v.opened {
 		if _, ok := s.any.(scorer.Model); ok {
-			out = append(out, []string{s.spec.ID, s.spec.Name()})
+			out = append(out, s.spec.ID)
 		}
 	}
-	slices.SortFunc(out, func(a, b []string) int { return strings.Compare(a[0], b[0]) })
+	slices.Sort(out)
 	return out
 }
 

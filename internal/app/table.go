@@ -37,7 +37,7 @@ func parseTable(path string, data []byte) (rows []tableRow, err error) {
 		rows, err = parseCSV(path, data, ext == ".tsv")
 	case bytes.HasPrefix(bytes.TrimSpace(data), []byte("[")):
 		var list []map[string]any
-		if err := json.Unmarshal(data, &list); err != nil {
+		if err := decodeRows(data, &list); err != nil {
 			return nil, &config.Error{Pos: config.Pos{File: path}, Problem: "not a JSON list of objects", Err: err}
 		}
 		for i, fields := range list {
@@ -51,7 +51,7 @@ func parseTable(path string, data []byte) (rows []tableRow, err error) {
 				continue
 			}
 			row := tableRow{pos: config.Pos{File: path, Line: line}}
-			if err := json.Unmarshal(text, &row.fields); err != nil {
+			if err := decodeRows(text, &row.fields); err != nil {
 				return nil, &config.Error{Pos: row.pos, Problem: "not a JSON object", Err: err, Want: "JSON Lines, a JSON list, or a file whose name ends in .csv"}
 			}
 			rows = append(rows, row)
@@ -63,6 +63,19 @@ func parseTable(path string, data []byte) (rows []tableRow, err error) {
 	return rows, err
 }
 
+// decodeRows reads JSON with its numbers as they are written, for an id may have more digits than a float64 holds.
+func decodeRows(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows its end")
+	}
+	return nil
+}
+
 func parseCSV(path string, data []byte, tabs bool) ([]tableRow, error) {
 	r := csv.NewReader(bytes.NewReader(data))
 	if tabs {
@@ -71,6 +84,11 @@ func parseCSV(path string, data []byte, tabs bool) ([]tableRow, error) {
 	header, err := r.Read()
 	if errors.Is(err, io.EOF) {
 		return nil, nil
+	}
+	for i, name := range header {
+		if header[i] = strings.TrimSpace(name); slices.Contains(header[:i], header[i]) {
+			return nil, &config.Error{Pos: config.Pos{File: path, Line: 1}, Value: header[i], Problem: "two columns have this name", Want: "one of each"}
+		}
 	}
 	var rows []tableRow
 	for err == nil {
@@ -81,7 +99,7 @@ func parseCSV(path string, data []byte, tabs bool) ([]tableRow, error) {
 		line, _ := r.FieldPos(0)
 		row := tableRow{config.Pos{File: path, Line: line}, map[string]any{}}
 		for i, name := range header {
-			row.fields[strings.TrimSpace(name)] = fields[i]
+			row.fields[name] = fields[i]
 		}
 		rows = append(rows, row)
 	}

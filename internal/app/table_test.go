@@ -23,6 +23,8 @@ func TestParseTable(t *testing.T) {
 	f("a.csv", "item,judge\n", 0, "holds no row")
 	f("a.csv", "", 0, "holds no row")
 	f("a.csv", "item,judge\n1\n", 0, "not CSV")
+	f("a.csv", "item, judge,judge\n1,a,b\n", 0, "two columns have this name")
+	f("a.jsonl", "{\"item\":1} {\"item\":2}", 0, "something follows its end")
 	f("a.json", "[1]", 0, "not a JSON list of objects")
 	f("a.jsonl", "{\"item\":1}\n[2]", 0, "a.jsonl:2: not a JSON object")
 }

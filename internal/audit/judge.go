@@ -7,6 +7,7 @@ package audit
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -66,9 +67,29 @@ func coefficient(a stats.Agreement, ok bool) *Coefficient {
 
 // Pair is Cohen's kappa of two people.
 type Pair struct {
-	A     string       `json:"a"`
-	B     string       `json:"b"`
-	Kappa *Coefficient `json:"kappa"`
+	A        string       `json:"a"`
+	B        string       `json:"b"`
+	Kappa    *Coefficient `json:"kappa"`
+	Weighted *Coefficient `json:"weighted_kappa,omitempty"`
+}
+
+// Scale says what labels are.
+type Scale string
+
+// The scales. On an ordinal one labels are numbers, and those that are near one another count as part of an agreement.
+const (
+	Nominal Scale = "nominal"
+	Ordinal Scale = "ordinal"
+)
+
+// Graded are coefficients of an ordinal scale: Krippendorff's alpha with the ordinal metric and Gwet's AC2 with quadratic weights.
+type Graded struct {
+	OrdinalAlpha *Coefficient `json:"ordinal_alpha,omitempty"`
+	AC2          *Coefficient `json:"ac2,omitempty"`
+}
+
+func (g *Graded) measure(r stats.Ratings) {
+	g.OrdinalAlpha, g.AC2 = coefficient(stats.KrippendorffAlpha(r, stats.OrdinalScale)), coefficient(stats.GwetAC2(r, stats.QuadraticCredit))
 }
 
 // Humans is how far people agree with one another: what a judge can be expected to reach.
@@ -78,7 +99,8 @@ type Humans struct {
 	Fleiss *Coefficient `json:"fleiss,omitempty"`
 	Alpha  *Coefficient `json:"alpha,omitempty"`
 	AC1    *Coefficient `json:"ac1,omitempty"`
-	// NoMajority counts the items on which no label has more votes than any other; they have no label.
+	Graded
+	// NoMajority counts the items on which no label has more votes than any other, or no median; they have no label.
 	NoMajority int `json:"no_majority,omitempty"`
 	Unlabelled int `json:"unlabelled,omitempty"`
 }
@@ -96,7 +118,11 @@ type Judge struct {
 	Items     int    `json:"items"`
 	// Treatment says in words what was done with labels that differ in form and with answers that are no verdict.
 	Treatment string `json:"treatment"`
-	Humans    Humans `json:"humans"`
+	// Scale is empty for a nominal one.
+	Scale  Scale  `json:"scale,omitempty"`
+	Humans Humans `json:"humans"`
+	// Unjudged counts the items with a label on which the judge was not asked.
+	Unjudged int `json:"unjudged,omitempty"`
 	// Invalid is of all verdicts; Accuracy the agreement with the majority of the people, over the items that have
 	// a majority and a verdict; Strict counts an item without a verdict as a disagreement.
 	Invalid  *Share       `json:"invalid"`
@@ -105,6 +131,11 @@ type Judge struct {
 	Kappa    *Coefficient `json:"kappa"`
 	AC1      *Coefficient `json:"ac1"`
 	Alpha    *Coefficient `json:"alpha"`
+	// Weighted is Cohen's kappa with quadratic weights.
+	Weighted *Coefficient `json:"weighted_kappa,omitempty"`
+	Graded
+	// Table counts items by people's label and in it by the judge's verdict, empty where that is none.
+	Table map[string]map[string]int `json:"table,omitempty"`
 	// Swap is how often both orders give the same verdict, Self how often two verdicts on one item agree.
 	Swap *Share `json:"order_consistency,omitempty"`
 	Self *Share `json:"self_consistency,omitempty"`
@@ -112,28 +143,18 @@ type Judge struct {
 	Labels map[string]int `json:"labels"`
 	// Mean is the prediction-powered estimate of the people's mean label.
 	Mean *Mean `json:"mean,omitempty"`
+	// Digest is a hash of the rest of the file, by which a change by hand is noticed.
+	Digest string `json:"digest,omitempty"`
 }
 
-// Mean is what people would say on average, from few labels and many verdicts.
-type Mean struct {
-	Of       string  `json:"of"`
-	Value    float64 `json:"value"`
-	Low      float64 `json:"low"`
-	High     float64 `json:"high"`
-	Human    float64 `json:"human_only"`
-	HumanSE  float64 `json:"human_only_se"`
-	SE       float64 `json:"se"`
-	Lambda   float64 `json:"lambda"`
-	Labelled int     `json:"labelled"`
-	Others   int     `json:"unlabelled"`
-	// Gain is how many times as many labels would give the same precision without the judge.
-	Gain float64 `json:"gain"`
-}
-
-// Canonical makes one label of texts that read the same: spaces at the ends do not count, nor how a number is written.
+// Canonical makes one label of texts that read the same: spaces at the ends do not count, nor how a number is written. A number
+// of more digits than a float64 holds stays as it is, and so does one that begins with 0 as names do, such as 007.
 func Canonical(label string) string {
 	label = strings.TrimSpace(label)
-	if x, err := strconv.ParseFloat(label, 64); err == nil && stats.Finite(x) {
+	if len(label) > 1 && label[0] == '0' && label[1] >= '0' && label[1] <= '9' {
+		return label
+	}
+	if x, err := strconv.ParseFloat(label, 64); err == nil && math.Abs(x) < 1<<53 {
 		return strconv.FormatFloat(x, 'g', -1, 64)
 	}
 	return label
@@ -160,8 +181,41 @@ func Majority(labels []string) (label string, ok bool) {
 	return label, ok
 }
 
+// consensus is what people say of an item: the label of most, and on an ordinal scale the median; ok is false where there is
+// no such label.
+func consensus(labels []string, scale Scale) (label string, ok bool) {
+	if scale != Ordinal {
+		return Majority(labels)
+	}
+	given := slices.DeleteFunc(slices.Clone(labels), func(l string) bool { return l == "" })
+	if len(given) == 0 {
+		return "", false
+	}
+	slices.SortFunc(given, func(a, b string) int {
+		x, _ := number(a)
+		y, _ := number(b)
+		return cmp.Compare(x, y)
+	})
+	label = given[(len(given)-1)/2]
+	return label, label == given[len(given)/2]
+}
+
 // codes gives each label a number.
 type codes map[string]float64
+
+// newCodes gives each label a number of its own: on an ordinal scale the one that it is.
+func newCodes(votes []Votes, scale Scale) codes {
+	c := codes{}
+	for i := range votes {
+		for _, l := range slices.Concat(votes[i].Humans, votes[i].Judge) {
+			if x, ok := number(l); ok && scale == Ordinal {
+				c[l] = x
+			}
+			c.of(l)
+		}
+	}
+	return c
+}
 
 func (c codes) of(label string) float64 {
 	if label == "" {
@@ -173,17 +227,12 @@ func (c codes) of(label string) float64 {
 	return c[label]
 }
 
-// Measure computes the numbers of an audit. humans are the people's names, in the order of Votes.Humans. What
-// cannot be computed of these votes is nil.
-func Measure(votes []Votes, humans []string) *Judge {
-	j := &Judge{Items: len(votes), Labels: map[string]int{}}
-	c := codes{}
-	for i := range votes {
-		for _, l := range slices.Concat(votes[i].Humans, votes[i].Judge) {
-			c.of(l)
-		}
-	}
-	j.Humans = people(votes, humans, c)
+// Measure computes the numbers of an audit. humans are the people's names, in the order of Votes.Humans. On an ordinal scale
+// all labels are numbers, or pass and fail for 1 and 0. What cannot be computed of these votes is nil.
+func Measure(votes []Votes, humans []string, scale Scale) *Judge {
+	j := &Judge{Items: len(votes), Labels: map[string]int{}, Table: map[string]map[string]int{}}
+	c := newCodes(votes, scale)
+	j.Humans = people(votes, humans, c, scale)
 	var majority, verdicts []float64
 	var agreed, judged, labelled, invalid, asked, same, pairs, swapSame, swaps int
 	for i := range votes {
@@ -206,11 +255,19 @@ func Measure(votes []Votes, humans []string) *Judge {
 				swapSame++
 			}
 		}
-		label, ok := Majority(v.Humans)
-		if !ok || len(v.Judge) == 0 {
+		label, ok := consensus(v.Humans, scale)
+		if !ok {
+			continue
+		}
+		if len(v.Judge) == 0 {
+			j.Unjudged++
 			continue
 		}
 		labelled++
+		if j.Table[label] == nil {
+			j.Table[label] = map[string]int{}
+		}
+		j.Table[label][first]++
 		majority, verdicts = append(majority, c.of(label)), append(verdicts, c.of(first))
 		if first == "" {
 			continue
@@ -228,17 +285,15 @@ func Measure(votes []Votes, humans []string) *Judge {
 		both.Items[i] = []float64{majority[i], verdicts[i]}
 	}
 	j.AC1, j.Alpha = coefficient(stats.GwetAC1(both)), coefficient(stats.KrippendorffAlpha(both, stats.NominalScale))
-	j.Mean = mean(votes)
+	if scale == Ordinal {
+		j.Scale, j.Weighted = scale, coefficient(stats.CohenKappa(majority, verdicts, stats.QuadraticCredit))
+		j.measure(both)
+	}
+	j.Mean = mean(votes, scale)
 	return j
 }
 
-func (c codes) values() []float64 {
-	out := make([]float64, len(c))
-	for i := range out {
-		out[i] = float64(i)
-	}
-	return out
-}
+func (c codes) values() []float64 { return slices.Collect(maps.Values(c)) }
 
 // verdict is the judge's first verdict on an item; empty when that was none.
 func verdict(v *Votes) string {
@@ -264,7 +319,7 @@ func equalPairs(verdicts []string) (equal, pairs int) {
 	return equal, pairs
 }
 
-func people(votes []Votes, names []string, c codes) Humans {
+func people(votes []Votes, names []string, c codes, scale Scale) Humans {
 	h := Humans{Names: names}
 	r := stats.Ratings{}
 	columns := make([][]float64, len(names))
@@ -279,7 +334,7 @@ func people(votes []Votes, names []string, c codes) Humans {
 			}
 		}
 		r.Items = append(r.Items, row)
-		if _, ok := Majority(votes[i].Humans); !ok {
+		if _, ok := consensus(votes[i].Humans, scale); !ok {
 			if given == 0 {
 				h.Unlabelled++
 			} else {
@@ -292,69 +347,34 @@ func people(votes []Votes, names []string, c codes) Humans {
 	}
 	for i := range names {
 		for k := i + 1; k < len(names); k++ {
-			h.Pairs = append(h.Pairs, Pair{names[i], names[k], coefficient(stats.CohenKappa(columns[i], columns[k], stats.NoCredit))})
+			pair := Pair{A: names[i], B: names[k], Kappa: coefficient(stats.CohenKappa(columns[i], columns[k], stats.NoCredit))}
+			if scale == Ordinal {
+				pair.Weighted = coefficient(stats.CohenKappa(columns[i], columns[k], stats.QuadraticCredit))
+			}
+			h.Pairs = append(h.Pairs, pair)
 		}
 	}
 	h.Fleiss, h.AC1 = coefficient(stats.FleissKappa(r)), coefficient(stats.GwetAC1(r))
 	h.Alpha = coefficient(stats.KrippendorffAlpha(r, stats.NominalScale))
+	if scale == Ordinal {
+		h.measure(r)
+	}
 	return h
 }
 
-// mean estimates the people's mean label where the labels are numbers, or pass and fail, and where the judge saw
-// items that nobody labelled.
-func mean(votes []Votes) *Mean {
-	var y, predicted, others []float64
-	of := "label"
-	for i := range votes {
-		v := &votes[i]
-		first := verdict(v)
-		if first == "" {
-			continue
-		}
-		x, ok := number(first)
-		if !ok {
-			return nil
-		}
-		label, labelled := Majority(v.Humans)
-		if !labelled {
-			if !slices.ContainsFunc(v.Humans, func(l string) bool { return l != "" }) {
-				others = append(others, x)
-			}
-			continue
-		}
-		want, ok := number(label)
-		if !ok {
-			return nil
-		}
-		if label == "pass" || label == "fail" {
-			of = "share of pass"
-		}
-		y, predicted = append(y, want), append(predicted, x)
-	}
-	p, ok := stats.PredictionPowered(y, predicted, others)
-	if !ok {
-		return nil
-	}
-	i, ok := p.Interval(stats.Level)
-	if !ok {
-		return nil
-	}
-	return &Mean{Of: of, Value: p.Value, Low: i.Low, High: i.High, Human: p.HumanOnly, HumanSE: p.HumanSE, SE: p.SE, Lambda: p.Lambda, Labelled: p.Labelled, Others: p.Unlabelled, Gain: p.Gain}
+// coefficients are the names by which LowerBound knows them.
+var coefficients = []string{"kappa", "ac1", "alpha", "accuracy", "weighted_kappa", "ac2", "ordinal_alpha"}
+
+// Bounded are the coefficients of which LowerBound has something to say.
+func (j *Judge) Bounded() []string {
+	return slices.DeleteFunc(slices.Clone(coefficients), func(name string) bool {
+		_, ok := j.LowerBound(name)
+		return !ok
+	})
 }
 
-func number(label string) (float64, bool) {
-	switch label {
-	case "pass":
-		return 1, true
-	case "fail":
-		return 0, true
-	}
-	x, err := strconv.ParseFloat(label, 64)
-	return x, err == nil && stats.Finite(x)
-}
-
-// LowerBound is the lower end of a coefficient's 95% interval: kappa, ac1, alpha or accuracy. ok is false where the
-// audit does not have it. Accuracy is that with invalid verdicts counted as wrong.
+// LowerBound is the lower end of a coefficient's 95% interval. ok is false where the audit does not have it. Accuracy is
+// that with invalid verdicts counted as wrong.
 func (j *Judge) LowerBound(name string) (low float64, ok bool) {
 	if name == "accuracy" {
 		if j.Strict == nil {
@@ -362,65 +382,9 @@ func (j *Judge) LowerBound(name string) (low float64, ok bool) {
 		}
 		return j.Strict.Low, true
 	}
-	c := map[string]*Coefficient{"kappa": j.Kappa, "ac1": j.AC1, "alpha": j.Alpha}[name]
+	c := map[string]*Coefficient{"kappa": j.Kappa, "ac1": j.AC1, "alpha": j.Alpha, "weighted_kappa": j.Weighted, "ac2": j.AC2, "ordinal_alpha": j.OrdinalAlpha}[name]
 	if c == nil || c.Low == nil {
 		return 0, false
 	}
 	return *c.Low, true
-}
-
-// Change is one number of two audits.
-type Change struct {
-	What string  `json:"what"`
-	Was  Share   `json:"was"`
-	Is   Share   `json:"is"`
-	Low  float64 `json:"low"`
-	High float64 `json:"high"`
-	// P is Fisher's exact two-sided p-value, Adjusted that after Holm over all numbers.
-	P        float64 `json:"p"`
-	Adjusted float64 `json:"p_adjusted"`
-	Drifted  bool    `json:"drifted"`
-}
-
-// Drift compares an audit with a later one of the same judge, on independent items: agreement, invalid verdicts and
-// the shares of the verdicts. The chance of seeing drift in a judge that has not changed is at most alpha.
-func Drift(was, is *Judge, alpha float64) []Change {
-	var out []Change
-	add := func(what string, a, b *Share) {
-		if a == nil || b == nil {
-			return
-		}
-		p, _, _ := stats.FisherExact(a.K, a.N-a.K, b.K, b.N-b.K)
-		c := Change{What: what, Was: *a, Is: *b, P: p}
-		if i, ok := stats.Newcombe(b.K, b.N, a.K, a.N, stats.Level); ok {
-			c.Low, c.High = i.Low, i.High
-		}
-		out = append(out, c)
-	}
-	add("agreement with people", was.Strict, is.Strict)
-	add("invalid verdicts", was.Invalid, is.Invalid)
-	add("same verdict in both orders", was.Swap, is.Swap)
-	var labels []string
-	total := func(m map[string]int) (n int) {
-		for l, k := range m {
-			n += k
-			if !slices.Contains(labels, l) {
-				labels = append(labels, l)
-			}
-		}
-		return n
-	}
-	before, now := total(was.Labels), total(is.Labels)
-	slices.SortFunc(labels, func(a, b string) int { return cmp.Compare(a, b) })
-	for _, l := range labels {
-		add("verdict "+strconv.Quote(l), share(was.Labels[l], before), share(is.Labels[l], now))
-	}
-	p := make([]float64, len(out))
-	for i := range out {
-		p[i] = out[i].P
-	}
-	for i, adjusted := range stats.Holm(p) {
-		out[i].Adjusted, out[i].Drifted = adjusted, adjusted < alpha
-	}
-	return out
 }

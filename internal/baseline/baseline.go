@@ -197,9 +197,13 @@ func CheckName(name string) error {
 	case name == "run":
 		// Its manifest would make the folder look like the directory of a run.
 		return &config.Error{Value: name, Problem: "not a name for a baseline: run.json is the file of a run", Want: "another name"}
+	case deviceName.MatchString(name):
+		return &config.Error{Value: name, Problem: "not a name for a baseline: on Windows no file can be called that", Want: "another name"}
 	}
 	return nil
 }
+
+var deviceName = regexp.MustCompile(`(?i)^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)`)
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
@@ -260,7 +264,7 @@ func List(dir string) ([]Entry, error) {
 }
 
 // Remove takes a baseline away, and its object when no other baseline of the folder needs it. The error is a
-// *config.Error when there is none of that name.
+// *config.Error when there is none of that name. See Lock.
 func Remove(dir, name string) error {
 	if err := CheckName(name); err != nil {
 		return err

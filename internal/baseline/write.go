@@ -12,9 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/lock"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
@@ -27,15 +27,29 @@ type Source struct {
 	Outputs bool
 }
 
+// Lock makes a folder for baselines, unless it is there, and waits until no other process changes it. Who calls Write or
+// Remove holds it, from before looking at what is there: an object that nobody names yet would be swept otherwise. The
+// lock ends with unlock, or with the process.
+func Lock(dir string) (unlock func(), err error) {
+	unlock, err = lock.Dir(dir)
+	if err != nil {
+		return nil, &config.Error{Pos: config.Pos{File: dir}, Problem: "cannot be made or locked as a folder for baselines", Err: plain(err)}
+	}
+	return unlock, nil
+}
+
 // Write stores a baseline under a name, in place of what was there, and reads it back. The same run gives the same
-// bytes. When it is interrupted, what was there before still stands.
+// bytes. When it is interrupted, what was there before still stands. See Lock.
 func Write(dir, name string, from Source) (*Stored, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
 	objects := filepath.Join(dir, objectsDir)
 	if err := os.MkdirAll(objects, 0o777); err != nil {
-		return nil, &config.Error{Pos: config.Pos{File: dir}, Problem: "cannot be made a folder for baselines", Err: plain(err)}
+		return nil, err
+	}
+	if err := oneSpelling(dir, name); err != nil {
+		return nil, err
 	}
 	removeLitter(dir, objects)
 	path := filepath.Join(dir, name+suffix)
@@ -68,6 +82,17 @@ func Write(dir, name string, from Source) (*Stored, error) {
 		return stored, sweep(dir, former.Samples.Object)
 	}
 	return stored, nil
+}
+
+// oneSpelling refuses a name that some file systems take for another one's.
+func oneSpelling(dir, name string) error {
+	names, err := Names(dir)
+	for _, n := range names {
+		if n != name && strings.EqualFold(n, name) {
+			return &config.Error{Value: name, Problem: fmt.Sprintf("there is a baseline %q, which is the same file where capitals do not count", n), Want: "that name, or another one"}
+		}
+	}
+	return err
 }
 
 // writeObject writes the samples under their hash.
@@ -174,10 +199,8 @@ func replace(path string, write func(io.Writer) error) (err error) {
 // litter is the pattern of files that are being written. A process that is killed leaves one behind.
 const litter = ".part-*"
 
-// litterAge is how old a file must be for nobody to be writing it any more.
-const litterAge = time.Hour
-
-// removeLitter removes what killed processes left. That it cannot is no reason not to go on.
+// removeLitter removes what killed processes left: under the lock nobody else is writing. That it cannot is no reason
+// not to go on.
 func removeLitter(dirs ...string) {
 	for _, dir := range dirs {
 		list, err := os.ReadDir(dir)
@@ -185,10 +208,7 @@ func removeLitter(dirs ...string) {
 			continue
 		}
 		for _, e := range list {
-			if !strings.HasPrefix(e.Name(), strings.TrimSuffix(litter, "*")) {
-				continue
-			}
-			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > litterAge {
+			if strings.HasPrefix(e.Name(), strings.TrimSuffix(litter, "*")) {
 				_ = os.Remove(filepath.Join(dir, e.Name()))
 			}
 		}

@@ -13,11 +13,15 @@ import (
 // mixed begins the signature of a metric whose cases are judged by several recipes.
 const mixed = "mixed:"
 
-// kindDerived is the kind of a metric that is computed from others.
-const kindDerived = "derived"
+// Kinds of metrics as a run publishes them; a derived one is computed from others.
+const (
+	kindRate    = "rate"
+	kindRatio   = "ratio"
+	kindDerived = "derived"
+)
 
 // chooseMetrics returns the names of the metrics to compare, in the order in which they are shown. Numbers made by
-// different recipes are not comparable: signatures that differ are mistakes, one for each metric. Only a mix of
+// different recipes are not comparable: signatures that differ are mistakes, one for each recipe. Only a mix of
 // recipes may differ where the dataset does, for then a case more makes another mix; that is a warning.
 func chooseMetrics(base, head *Side, asked []string) (names, warnings []string, err error) {
 	b, h := base.Run, head.Run
@@ -29,6 +33,7 @@ func chooseMetrics(base, head *Side, asked []string) (names, warnings []string, 
 		all[name] = true
 	}
 	var errs config.Errors
+	var changed []recipe
 	for _, name := range asked {
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(all)), func(m string) bool { return within(m, name) }) {
 			errs = append(errs, &config.Error{Pos: config.Pos{Key: "--metric"}, Value: name, Problem: "neither run has such a metric",
@@ -57,8 +62,11 @@ func chooseMetrics(base, head *Side, asked []string) (names, warnings []string, 
 			warnings = append(warnings, fmt.Sprintf("the cases of metric %q are judged by several recipes, and these changed with the dataset; paired cases are taken to be judged alike", name))
 			names = append(names, name)
 		default:
-			errs = append(errs, differ(name, mb.Signature, mh.Signature))
+			changed = differ(changed, name, mb.Signature, mh.Signature)
 		}
+	}
+	for _, r := range changed {
+		errs = append(errs, r.refused())
 	}
 	if err := errs.Err(); err != nil {
 		return nil, nil, err
@@ -72,9 +80,28 @@ func chooseMetrics(base, head *Side, asked []string) (names, warnings []string, 
 	return names, warnings, nil
 }
 
-func differ(name, base, head string) *config.Error {
+// recipe is a recipe that changed, and what was made by it.
+type recipe struct {
+	base, head string
+	metrics    []string
+}
+
+func differ(list []recipe, name, base, head string) []recipe {
+	i := slices.IndexFunc(list, func(r recipe) bool { return r.base == base && r.head == head })
+	if i < 0 {
+		i, list = len(list), append(list, recipe{base: base, head: head})
+	}
+	list[i].metrics = append(list[i].metrics, name)
+	return list
+}
+
+func (r recipe) refused() *config.Error {
+	what := fmt.Sprintf("metric %q was", r.metrics[0])
+	if len(r.metrics) > 1 {
+		what = fmt.Sprintf("metrics %s were", strings.Join(r.metrics, ", "))
+	}
 	return &config.Error{
-		Problem: fmt.Sprintf("metric %q was made by different recipes and cannot be compared: base %q, head %q", name, base, head),
+		Problem: fmt.Sprintf("%s made by different recipes and cannot be compared: base %q, head %q", what, r.base, r.head),
 		Hint:    "run the base again with the present suite, or compare other metrics with --metric NAME",
 	}
 }

@@ -41,6 +41,9 @@ type Side struct {
 	Inputs func(caseID string) (hash string, ok bool)
 }
 
+// Slice names a metric over all cases, or over those of a tag.
+type Slice struct{ Metric, Tag string }
+
 // Options say what is compared and how sure it must be. The zero value is usable.
 type Options struct {
 	// The snapshots to compare, by provider label and prompt label; empty pairs those with the same labels.
@@ -63,6 +66,8 @@ type Options struct {
 	Seed uint64
 	// Better overrides what is known of a metric's direction: higher or lower.
 	Better map[string]string
+	// Relative holds the margins that are shares of the base's value, for which Difference.Bound then holds.
+	Relative map[Slice]float64
 	// Finishers makes the number of a corpus metric from its summed statistics; it must be safe for concurrent
 	// use. nil when there are no corpus metrics.
 	Finishers func(name string) (func([]float64) float64, bool)
@@ -144,7 +149,11 @@ func Runs(base, head Side, opts Options) (*record.Comparison, error) {
 	c.Pairing = t.pairing()
 	c.Warnings = append(c.Warnings, t.warnings()...)
 	e := &estimator{table: t, opts: &opts, head: head.Run}
-	c.Metrics, c.Slices = e.all(chosen)
+	tags, more := e.tags()
+	if more > 0 {
+		c.Warnings = append(c.Warnings, fmt.Sprintf("%d less frequent tags have no slices: the %d most frequent are compared", more, maxTags))
+	}
+	c.Metrics, c.Slices = e.all(chosen, tags)
 	correct(c)
 	if err := t.flips(c); err != nil {
 		return nil, err

@@ -353,24 +353,18 @@ func TestProcedures(t *testing.T) {
 	}
 	c := compared(t, plain(many(60, 1, 1)), plain(many(60, 1, 2)), Options{})
 	f(c, "pass_rate", testMcNemar, intervalTango)
-	f(c, "acc", testSignFlip, intervalBCa)
-	f(c, "latency", testSignFlip, intervalBCa)
-	f(c, "hits", testSwap, intervalBCa)
-	f(c, "corp", testSwap, intervalBCa)
+	f(c, "acc", testSignFlip, intervalScore)
+	f(c, "latency", testSignFlip, intervalScore)
+	f(c, "hits", testSwap, intervalScore)
+	f(c, "corp", testSwap, intervalScore)
 	f(c, "error_rate", testMcNemar, intervalTango)
 	// Repeats and groups make clusters.
 	c = compared(t, plain(many(60, 2, 1)), plain(many(60, 2, 2)), Options{})
-	f(c, "pass_rate", testSignFlip, intervalBCa)
+	f(c, "pass_rate", testSignFlip, intervalScore)
 	f(c, "error_rate", testSignFlip+", exact", intervalStill)
-	// Few clusters are for Student, and their signs can be counted out.
+	// The signs of few clusters can be counted out.
 	c = compared(t, plain(many(10, 2, 1)), plain(many(10, 2, 2)), Options{})
-	f(c, "pass_rate", testSignFlip+", exact", intervalT)
-	// A small alpha is more than resampling can tell.
-	c = compared(t, plain(many(60, 1, 1)), plain(many(60, 1, 2)), Options{Alpha: 1e-5})
-	f(c, "acc", testSignFlip, intervalT)
-	// Many clusters are for Student, too.
-	c = compared(t, plain(many(3000, 1, 1)), plain(many(3000, 1, 2)), Options{Metrics: []string{"acc"}})
-	f(c, "acc", testSignFlip, intervalT)
+	f(c, "pass_rate", testSignFlip+", exact", intervalScore)
 }
 
 func TestGroups(t *testing.T) {
@@ -449,6 +443,30 @@ func TestSlices(t *testing.T) {
 	}
 }
 
+// Of many tags the most frequent have slices, and those that are asked for.
+func TestManyTags(t *testing.T) {
+	base, head := many(400, 1, 1), many(400, 1, 2)
+	for i := range base {
+		tags := []string{fmt.Sprintf("rare %d", i)}
+		if i >= 200 {
+			tags = append(tags, fmt.Sprintf("frequent %d", i%100))
+		}
+		base[i].tags, head[i].tags = tags, tags
+	}
+	c := compared(t, base, head, Options{Metrics: []string{"acc"}, Tags: []string{"rare 7"}})
+	if len(c.Slices) != maxTags || c.Slices[0].Tag != "rare 7" || c.Slices[0].Pairs != 1 {
+		t.Errorf("%d slices, the first of %q", len(c.Slices), c.Slices[0].Tag)
+	}
+	for _, d := range c.Slices[1:] {
+		if !strings.HasPrefix(d.Tag, "frequent ") || d.Pairs != 2 {
+			t.Errorf("a slice of %q with %d cases", d.Tag, d.Pairs)
+		}
+	}
+	if want := "400 less frequent tags have no slices: the 100 most frequent are compared"; !slices.Contains(c.Warnings, want) {
+		t.Errorf("warnings %q, want %q", c.Warnings, want)
+	}
+}
+
 func TestSignatures(t *testing.T) {
 	f := func(change func(*record.Run), metrics []string, want string) {
 		t.Helper()
@@ -485,6 +503,19 @@ func TestSignatures(t *testing.T) {
 	f(func(r *record.Run) { delete(r.Metrics, "hits") }, nil, "")
 	f(func(r *record.Run) { delete(r.Metrics, "hits") }, []string{"hits"}, "the head has no such metric")
 	f(func(*record.Run) {}, []string{"nope"}, `"nope": neither run has such a metric; want one of acc, corp, error_rate`)
+}
+
+// What one recipe made is refused in one sentence.
+func TestRecipes(t *testing.T) {
+	base, head := made(t, "base", many(10, 1, 1)), made(t, "head", many(10, 1, 2))
+	for _, name := range []string{"judge", "judge.tie", "judge.win"} {
+		base.Run.Metrics[name], head.Run.Metrics[name] = record.Metric{Signature: "judge/1|a"}, record.Metric{Signature: "judge/1|b"}
+	}
+	_, err := Runs(base, head, Options{Finishers: share})
+	want := `metrics judge, judge.tie, judge.win were made by different recipes and cannot be compared: base "judge/1|a", head "judge/1|b"`
+	if list, several := errors.AsType[config.Errors](err); err == nil || several && len(list) > 1 || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
 }
 
 // Other assertions on the same case make another pass rate.
@@ -651,6 +682,6 @@ func TestKnownFigures(t *testing.T) {
 		}
 	}
 	// Darwin's maize: heights of crossed less self-fertilised plants.
-	f([]float64{49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48}, nil, testSignFlip+", exact", intervalT, "0.0527", 0)
-	f([]float64{1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0}, []int{0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4}, testSignFlip+", exact", intervalT, "", .178135)
+	f([]float64{49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48}, nil, testSignFlip+", exact", intervalScore, "0.0527", 0)
+	f([]float64{1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0}, []int{0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4}, testSignFlip+", exact", intervalScore, "", .178135)
 }

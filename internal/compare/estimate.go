@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"hash/fnv"
 	"runtime"
 	"slices"
@@ -29,7 +30,7 @@ type job struct {
 
 // all makes the differences of each pair over all cases and over those of each tag. The result does not depend on
 // how many processors share the work.
-func (e *estimator) all(names []string) (whole, slices []record.Difference) {
+func (e *estimator) all(names []string, tags []int) (whole, slices []record.Difference) {
 	var jobs []job
 	for pair := range e.table.pairs {
 		for _, name := range names {
@@ -37,7 +38,6 @@ func (e *estimator) all(names []string) (whole, slices []record.Difference) {
 		}
 	}
 	n := len(jobs)
-	tags := e.tags()
 	for pair := range e.table.pairs {
 		for _, tag := range tags {
 			for _, name := range names {
@@ -68,8 +68,9 @@ func (e *estimator) all(names []string) (whole, slices []record.Difference) {
 }
 
 // tags are the tags of paired cases, in the order in which they came, without those that all paired cases have, for
-// their slice is the whole; but with those that were asked for.
-func (e *estimator) tags() []int {
+// their slice is the whole; but with those that were asked for. Of more than maxTags the most frequent are taken, and more
+// says how many are not.
+func (e *estimator) tags() (out []int, more int) {
 	t := e.table
 	count := make([]int, len(t.tagNames))
 	paired := 0
@@ -85,13 +86,24 @@ func (e *estimator) tags() []int {
 			}
 		}
 	}
-	var out []int
+	asked := func(tag int) int {
+		if slices.Contains(e.opts.Tags, t.tagNames[tag]) {
+			return 1
+		}
+		return 0
+	}
 	for tag, n := range count {
-		if n > 0 && (n < paired || slices.Contains(e.opts.Tags, t.tagNames[tag])) {
+		if n > 0 && (n < paired || asked(tag) > 0) {
 			out = append(out, tag)
 		}
 	}
-	return out
+	if more = len(out) - maxTags; more <= 0 {
+		return out, 0
+	}
+	slices.SortStableFunc(out, func(x, y int) int { return cmp.Or(asked(y)-asked(x), count[y]-count[x]) })
+	out = out[:maxTags]
+	slices.Sort(out)
+	return out, more
 }
 
 func byName(r *metric.Reader) map[string]int {

@@ -2,6 +2,8 @@ package compare
 
 import (
 	"math"
+
+	"github.com/telltale-llm/telltale/internal/stats"
 )
 
 // gathered is one metric over the paired observations of a scope, summed by cluster: a group of cases, or a case of
@@ -23,6 +25,9 @@ type gathered struct {
 	down, up int
 	// bounded says that all values lay within 0 to 1.
 	bounded bool
+	// hands are the answers of each cluster where repeats are averaged: value and weight, or the statistics of a corpus
+	// metric.
+	hands []stats.Hand
 }
 
 type sums struct{ y, w float64 }
@@ -39,8 +44,8 @@ type gatherer struct {
 // is missing.
 func (x *gatherer) gather(pair int, colB, colH *column, keep func(*caseRow) bool) *gathered {
 	t, g := x.t, &x.g
-	*g = gathered{base: g.base[:0], head: g.head[:0], baseStats: g.baseStats[:0], headStats: g.headStats[:0], single: true, binary: true, bounded: true}
-	if colB != nil && colB.width > 0 {
+	*g = gathered{base: g.base[:0], head: g.head[:0], baseStats: g.baseStats[:0], headStats: g.headStats[:0], hands: g.hands[:0], single: true, binary: true, bounded: true}
+	if colB != nil && colH != nil && colB.width == colH.width {
 		g.width = colB.width
 	}
 	if cap(x.ordinal) < len(t.groups) {
@@ -51,33 +56,120 @@ func (x *gatherer) gather(pair int, colB, colH *column, keep func(*caseRow) bool
 		x.ordinal[i] = -1
 	}
 	per := t.base.repeats
-	if t.averaged {
-		per = 1
-	}
 	for i := range t.cases {
 		row := &t.cases[i]
 		if !row.paired() || !keep(row) {
 			continue
 		}
+		if t.averaged {
+			x.average(row, i, colB, colH)
+			continue
+		}
 		before := g.slots
 		for slot := i * per; slot < (i+1)*per; slot++ {
 			nb, nh := colB.count(slot), colH.count(slot)
-			if t.averaged {
-				g.missing += x.lacking(colB, colH, slot)
-				if nb == 0 || nh == 0 {
-					continue
-				}
-			} else if nb != nh || nb == 0 {
+			if nb != nh || nb == 0 {
 				g.missing += max(nb, nh)
 				continue
 			}
-			x.take(x.cluster(row, g.slots == before), slot, colB, colH)
+			cluster := x.cluster(row, g.slots == before)
+			add(g.baseStats[cluster*g.width:], colB.vector(slot))
+			add(g.headStats[cluster*g.width:], colH.vector(slot))
+			x.take(cluster, colB.sums(slot), colH.sums(slot), nb)
 		}
 		if g.slots > before {
 			g.cases++
 		}
 	}
 	return g
+}
+
+// average takes a case once, whatever its repeats: as the means of its samples. What is missing are the repeats that
+// one side should have had, since the other has observations of the case.
+func (x *gatherer) average(row *caseRow, i int, colB, colH *column) {
+	g := &x.g
+	base, head := answersOf(colB, i, x.t.base.repeats), answersOf(colH, i, x.t.head.repeats)
+	if base.samples == 0 && head.samples == 0 {
+		return
+	}
+	g.missing += x.t.base.repeats - base.samples + x.t.head.repeats - head.samples
+	if base.samples == 0 || head.samples == 0 {
+		return
+	}
+	before := len(g.base)
+	cluster := x.cluster(row, true)
+	if len(g.base) > before {
+		g.hands = append(g.hands, stats.Hand{})
+	}
+	hand := &g.hands[cluster]
+	hand.Base, hand.Head = byRepeat(hand.Base, base.vectors), byRepeat(hand.Head, head.vectors)
+	b, h := base.mean(), head.mean()
+	if g.width > 0 {
+		add(g.baseStats[cluster*g.width:], b)
+		add(g.headStats[cluster*g.width:], h)
+		b, h = []float64{0, 1}, []float64{0, 1}
+	}
+	x.take(cluster, sums{b[0], b[1]}, sums{h[0], h[1]}, 1)
+	g.single = false
+	g.cases++
+}
+
+// answered is what one side has of a case: a vector for each repeat.
+type answered struct {
+	vectors [][]float64
+	samples int // repeats that were observed
+}
+
+// answersOf collects the repeats of case i. A repeat that is missing stands in with the mean of the others.
+func answersOf(c *column, i, repeats int) answered {
+	var a answered
+	for slot := i * repeats; slot < (i+1)*repeats; slot++ {
+		if c.count(slot) == 0 {
+			continue
+		}
+		v := c.vector(slot)
+		if c.width == 0 {
+			s := c.sums(slot)
+			v = []float64{s.y, s.w}
+		}
+		a.vectors = append(a.vectors, v)
+	}
+	if a.samples = len(a.vectors); a.samples == 0 {
+		return a
+	}
+	for mean := a.mean(); len(a.vectors) < repeats; {
+		a.vectors = append(a.vectors, mean)
+	}
+	return a
+}
+
+func (a *answered) mean() []float64 {
+	m := make([]float64, len(a.vectors[0]))
+	for _, v := range a.vectors {
+		add(m, v)
+	}
+	for k := range m {
+		m[k] /= float64(len(a.vectors))
+	}
+	return m
+}
+
+// add adds v to the first numbers of sum.
+func add(sum, v []float64) {
+	for k, x := range v {
+		sum[k] += x
+	}
+}
+
+// byRepeat adds a case's vectors to those of its cluster, repeat by repeat.
+func byRepeat(cluster, vectors [][]float64) [][]float64 {
+	for r, v := range vectors {
+		if r == len(cluster) {
+			cluster = append(cluster, make([]float64, len(v)))
+		}
+		add(cluster[r], v)
+	}
+	return cluster
 }
 
 // cluster returns the ordinal of the row's cluster; opens says that no slot of the row has been taken yet.
@@ -98,41 +190,16 @@ func (x *gatherer) cluster(row *caseRow, opens bool) int {
 	return len(g.base) - 1
 }
 
-// lacking counts, where repeats are averaged, the repeats that one side should have had, since the other has
-// observations of the case.
-func (x *gatherer) lacking(colB, colH *column, slot int) int {
-	kb, kh := colB.samplesOf(slot), colH.samplesOf(slot)
-	if kb == 0 && kh == 0 {
-		return 0
-	}
-	return max(x.t.base.repeats-kb, 0) + max(x.t.head.repeats-kh, 0)
-}
-
-func (x *gatherer) take(cluster, slot int, colB, colH *column) {
+// take enters n observations of either side.
+func (x *gatherer) take(cluster int, b, h sums, n int) {
 	g := &x.g
 	g.slots++
-	b, h := colB.sums(slot), colH.sums(slot)
-	nb := colB.count(slot)
-	scaleB, scaleH := 1.0, 1.0
-	if x.t.averaged {
-		// A case counts once, whatever its repeats: as the mean of its samples.
-		scaleB, scaleH = 1/float64(colB.samples[slot]), 1/float64(colH.samples[slot])
-		b, h = sums{b.y * scaleB, b.w * scaleB}, sums{h.y * scaleH, h.w * scaleH}
-		nb = 1
-	}
-	g.observations += nb
-	if g.width > 0 {
-		at := cluster * g.width
-		for k := range g.width {
-			g.baseStats[at+k] += scaleB * colB.stats[slot*g.width+k]
-			g.headStats[at+k] += scaleH * colH.stats[slot*g.width+k]
-		}
-	}
+	g.observations += n
 	g.base[cluster].y += b.y
 	g.base[cluster].w += b.w
 	g.head[cluster].y += h.y
 	g.head[cluster].w += h.w
-	if nb != 1 || b.w != 1 || h.w != 1 || x.t.averaged {
+	if n != 1 || b.w != 1 || h.w != 1 {
 		g.single = false
 	}
 	for _, v := range [...]sums{b, h} {
@@ -158,12 +225,8 @@ func (c *column) count(slot int) int {
 	return int(c.n[slot])
 }
 
-func (c *column) samplesOf(slot int) int {
-	if c == nil || slot >= len(c.samples) {
-		return 0
-	}
-	return int(c.samples[slot])
-}
+// vector is the statistics of a corpus metric in a slot; empty for other metrics.
+func (c *column) vector(slot int) []float64 { return c.stats[slot*c.width : (slot+1)*c.width] }
 
 func (c *column) sums(slot int) sums {
 	s := sums{w: float64(c.n[slot])}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/stats"
@@ -14,26 +16,13 @@ const (
 	testMcNemar   = "McNemar mid-p"
 	testSignFlip  = "sign-flip permutation"
 	testSwap      = "swap permutation"
+	testDeal      = "answer permutation"
 	intervalTango = "Tango score"
-	intervalBCa   = "BCa bootstrap"
-	intervalT     = "clustered t"
+	intervalScore = "tilted score"
 	intervalStill = "no spread seen"
 )
 
 const (
-	// fewClusters is where the bootstrap's intervals begin to cover about as often as they say; below, Student's t
-	// with clusters-1 degrees of freedom is wider and holds better.
-	fewClusters = 20
-	// manyClusters is where skewness no longer moves an interval by more than a few percent of its width, and the
-	// jackknife behind the bootstrap's acceleration, which takes the square of their number, becomes slow.
-	manyClusters = 2000
-	// manyInSlice is manyClusters for slices, of which there may be a thousand.
-	manyInSlice = 300
-	// resamples of a bootstrap: the ends of a 95% interval then move by about 3% of its half width. Each end is
-	// to have tailResamples beyond it; where that takes more than mostResamples, Student's t stands in.
-	resamples     = 2000
-	tailResamples = 20
-	mostResamples = 20_000
 	// flips of a permutation test that is not exact, for p-values down to 0.0001; a smaller alpha takes more. work
 	// and moreWork bound the additions that these and those take.
 	flips    = 9999
@@ -78,11 +67,13 @@ func (e *estimate) ratio() {
 		e.d.Unpaired = finite(math.Hypot(seB, seH))
 	}
 	e.mde()
+	units := func(s float64) []stats.Unit { return e.units(s, b, h, base.W(), head.W()) }
 	if e.g.binary && e.g.single {
 		e.discordant()
 	}
 	if e.g.binary && e.g.single && e.clusters() == e.g.slots {
 		e.paired()
+		e.relative(b, units, e.reach())
 		return
 	}
 	if e.clusters() < 2 {
@@ -94,16 +85,8 @@ func (e *estimate) ratio() {
 		e.still(h - b)
 		return
 	}
-	e.interval(h-b, func(index []int) float64 {
-		var yb, wb, yh, wh float64
-		for _, i := range index {
-			yb += e.g.base[i].y
-			wb += e.g.base[i].w
-			yh += e.g.head[i].y
-			wh += e.g.head[i].w
-		}
-		return yh/wh - yb/wb
-	})
+	e.scored(units(1), e.reach())
+	e.relative(b, units, e.reach())
 }
 
 func (e *estimate) values(b, h float64) {
@@ -185,6 +168,10 @@ func (e *estimate) paired() {
 func (e *estimate) flip() {
 	var f stats.Flipped
 	var ok bool
+	if len(e.g.hands) > 0 {
+		e.deal(func(v []float64) float64 { return v[0] / v[1] })
+		return
+	}
 	if e.sameWeights() {
 		e.d.Test = testSignFlip
 		e.draws.N = e.permutations(1 + e.clusters()/8) // SignFlip adds eight clusters at a time
@@ -199,6 +186,17 @@ func (e *estimate) flip() {
 		f, ok = stats.Swap(base, head, func(v []float64) float64 { return v[0] / v[1] }, e.draws)
 	}
 	e.flipped(f, ok)
+}
+
+// deal is flip for runs with other numbers of repeats. Their answers can be exchanged, their means cannot.
+func (e *estimate) deal(f func([]float64) float64) {
+	e.d.Test = testDeal
+	cost := 0
+	for _, h := range e.g.hands {
+		cost += (len(h.Base) + len(h.Head)) * len(h.Base[0])
+	}
+	e.draws.N = e.permutations(4 * cost)
+	e.flipped(stats.Deal(e.g.hands, f, e.draws))
 }
 
 // permutations is how many are drawn when each costs so many additions.
@@ -226,7 +224,7 @@ func (e *estimate) flipped(f stats.Flipped, ok bool) {
 
 func (e *estimate) sameWeights() bool {
 	for i := range e.g.base {
-		if e.g.base[i].w != e.g.head[i].w {
+		if e.g.base[i].w != e.g.head[i].w || e.g.base[i].w <= 0 {
 			return false
 		}
 	}
@@ -241,39 +239,55 @@ func (e *estimate) sums() []float64 {
 	return out
 }
 
-// bootstraps says whether BCa is the interval to take, and sets the number of resamples.
-func (e *estimate) bootstraps() bool {
-	tail := math.Min(e.opts.Alpha, (1-e.opts.Level)/2)
-	e.draws.N = max(resamples, int(math.Min(tailResamples/tail, mostResamples+1)))
-	most := manyClusters
-	if e.d.Tag != "" {
-		most = manyInSlice
-	}
-	return e.clusters() >= fewClusters && e.clusters() <= most && e.draws.N <= mostResamples
+// scored sets the score interval over the clusters' parts of the difference, which are values below reach or those that
+// were seen. Of few clusters the spread is badly known: Student's quantile stands in for the normal's, with one degree of
+// freedom less than there are clusters of equal weight, (Σw)²/Σw² (Kish 1965).
+func (e *estimate) scored(units []stats.Unit, reach float64) {
+	e.d.Interval = intervalScore
+	e.ends(tilted(units, reach))
 }
 
-// interval chooses BCa where there are enough clusters for it and not so many that Student's t is as good.
-func (e *estimate) interval(diff float64, stat func(index []int) float64) {
-	if c := e.clusters(); e.bootstraps() {
-		e.d.Interval = intervalBCa
-		if e.ends(func(level float64) (stats.Interval, bool) { return stats.BCa(c, stat, level, e.draws) }) {
-			return
+func tilted(units []stats.Unit, reach float64) func(level float64) (stats.Interval, bool) {
+	var w, squares stats.Sum
+	for i := range units {
+		w.Add(units[i].W)
+		squares.Add(units[i].W * units[i].W)
+	}
+	free := w.Value()*w.Value()/squares.Value() - 1
+	return func(level float64) (stats.Interval, bool) {
+		t := stats.StudentQuantile(level, free)
+		return stats.TiltedScore(units, reach, math.Min(2*distuv.UnitNormal.CDF(t)-1, surest))
+	}
+}
+
+// surest is the highest level of a normal interval that is below 1 in floating point, with some room.
+const surest = 1 - 1e-15
+
+// units are the clusters' parts of h − s·b, which for s = 1 is the difference. Where base and head have the same weights it
+// is one ratio; else it is taken to first order, as for the standard error.
+func (e *estimate) units(s, b, h, wb, wh float64) []stats.Unit {
+	out := make([]stats.Unit, e.clusters())
+	n := float64(len(out))
+	same := e.sameWeights()
+	for i := range out {
+		base, head := e.g.base[i], e.g.head[i]
+		if same {
+			out[i] = stats.Unit{Y: head.y - s*base.y, W: head.w}
+			continue
 		}
+		out[i] = stats.Unit{Y: h - s*b + n*((head.y-h*head.w)/wh-s*(base.y-b*base.w)/wb), W: 1}
 	}
-	e.student(diff, *e.d.Stderr, e.clusters())
+	return out
 }
 
-// student sets the interval by Student's t with one degree of freedom less than there are clusters.
-func (e *estimate) student(diff, se float64, clusters int) {
-	c := float64(clusters)
-	if e.clusters() != e.g.observations && e.g.width == 0 {
-		se *= math.Sqrt(c / (c - 1)) // without it, few clusters cover too rarely
+// reach is the largest difference to reckon with beside those that were seen, as a share of the mean cluster. A rate may
+// fall from all to nothing in a case of a kind that was not drawn. Of a group of m cases the root is taken to fall together:
+// one alone would be too few where their answers go together, and all of them as if they always did.
+func (e *estimate) reach() float64 {
+	if e.g.bounded && (e.g.binary || e.d.Kind == kindRate || e.d.Kind == kindRatio) {
+		return math.Sqrt(float64(e.clusters()) / float64(e.g.cases))
 	}
-	e.d.Interval = intervalT
-	e.ends(func(level float64) (stats.Interval, bool) {
-		half := stats.StudentQuantile(level, c-1) * se
-		return stats.Interval{Low: diff - half, High: diff + half}, stats.Finite(half)
-	})
+	return 0
 }
 
 // still is for clusters that all differ alike, mostly not at all. No spread was seen, yet some clusters may differ
@@ -318,11 +332,30 @@ func (e *estimate) ends(interval func(level float64) (stats.Interval, bool)) boo
 		return true
 	}
 	one = e.clip(one)
+	if x := e.unseen(); x > 0 {
+		one = stats.Interval{Low: math.Min(one.Low, -x), High: math.Max(one.High, x)}
+	}
 	e.d.Bound = finite(one.Low)
 	if e.d.Better == metric.Lower {
 		e.d.Bound = finite(one.High)
 	}
 	return true
+}
+
+// unseen is the drop of a rate that stays unseen with a chance of alpha when no cluster differs: a share p of clusters that
+// are lost does with (1 − p)^n, so that no bound may be closer to 0 than 1 − alpha^(1/n). Score intervals say a little less,
+// z²/(n + z²), and much less with a handful of cases. 0 when a cluster differs and for other metrics.
+func (e *estimate) unseen() float64 {
+	reach := e.reach()
+	if reach == 0 {
+		return 0
+	}
+	for i := range e.g.base {
+		if e.g.head[i].y != e.g.base[i].y {
+			return 0
+		}
+	}
+	return reach * (1 - math.Pow(e.opts.Alpha, 1/float64(e.clusters())))
 }
 
 // clip keeps the difference of two numbers between 0 and 1 between -1 and 1.
@@ -349,26 +382,12 @@ func (e *estimate) corpus(finisher string) {
 		e.d.Why = "the statistics of base and head are of different lengths"
 		return
 	}
-	var both, base, head stats.Jackknife
-	difference := func(v []float64) float64 { return f(v[width:]) - f(v[:width]) }
 	vectorsB, vectorsH := make([][]float64, c), make([][]float64, c)
-	pair := make([]float64, 0, 2*width)
 	for i := range c {
 		vectorsB[i], vectorsH[i] = e.g.baseStats[i*width:(i+1)*width], e.g.headStats[i*width:(i+1)*width]
-		err := base.Add(i, stats.NewCluster, vectorsB[i])
-		if err == nil {
-			err = head.Add(i, stats.NewCluster, vectorsH[i])
-		}
-		if err == nil {
-			pair = append(append(pair[:0], vectorsB[i]...), vectorsH[i]...)
-			err = both.Add(i, stats.NewCluster, pair)
-		}
-		if err != nil {
-			e.d.Why = err.Error()
-			return
-		}
 	}
-	b, h := f(base.Total()), f(head.Total())
+	b, without := deleted(vectorsB, f)
+	h, withoutH := deleted(vectorsH, f)
 	if !stats.Finite(b) || !stats.Finite(h) {
 		e.d.Why = "the corpus number is not finite"
 		return
@@ -378,42 +397,88 @@ func (e *estimate) corpus(finisher string) {
 		e.d.Why = "all paired cases are one group, and a single group has no spread"
 		return
 	}
-	se, groups, ok := both.SE(difference)
-	if !ok {
+	seB, seH := jackknife(without), jackknife(withoutH)
+	units := func(s float64) []float64 {
+		out := make([]float64, c)
+		for i := range out {
+			out[i] = withoutH[i] - s*without[i]
+		}
+		return out
+	}
+	se := jackknife(units(1))
+	if !stats.Finite(se) {
 		e.d.Why = fmt.Sprintf("without some of its %d clusters the corpus number is not finite", c)
 		return
 	}
-	e.d.Stderr = &se
-	seB, _, okB := base.SE(f)
-	seH, _, okH := head.SE(f)
-	if okB && okH {
-		e.d.Unpaired = finite(math.Hypot(seB, seH))
-	}
+	e.d.Stderr, e.d.Unpaired = &se, finite(math.Hypot(seB, seH))
 	e.mde()
-	e.d.Test = testSwap
-	e.draws.N = e.permutations(c * width)
-	e.flipped(stats.Swap(vectorsB, vectorsH, f, e.draws))
+	if len(e.g.hands) > 0 {
+		e.deal(f)
+	} else {
+		e.d.Test = testSwap
+		e.draws.N = e.permutations(c * width)
+		e.flipped(stats.Swap(vectorsB, vectorsH, f, e.draws))
+	}
 	if se == 0 {
 		e.d.Why = "all clusters differ alike: there is no spread to judge by"
 		return
 	}
-	if e.bootstraps() {
-		e.d.Interval = intervalBCa
-		sumB, sumH := make([]float64, width), make([]float64, width)
-		stat := func(index []int) float64 {
-			clear(sumB)
-			clear(sumH)
-			for _, i := range index {
-				for k := range width {
-					sumB[k] += vectorsB[i][k]
-					sumH[k] += vectorsH[i][k]
-				}
-			}
-			return f(sumH) - f(sumB)
-		}
-		if e.ends(func(level float64) (stats.Interval, bool) { return stats.BCa(c, stat, level, e.draws) }) {
-			return
+	e.scored(pseudo(h-b, units(1)), 0)
+	e.relative(b, func(s float64) []stats.Unit { return pseudo(h-s*b, units(s)) }, 0)
+}
+
+// deleted returns f of the summed vectors, and of their sums without each in turn.
+func deleted(vectors [][]float64, f func([]float64) float64) (all float64, without []float64) {
+	sums := make([]stats.Sum, len(vectors[0]))
+	for _, v := range vectors {
+		for k, x := range v {
+			sums[k].Add(x)
 		}
 	}
-	e.student(h-b, se, groups)
+	rest := make([]float64, len(sums))
+	for k := range sums {
+		rest[k] = sums[k].Value()
+	}
+	all = f(rest)
+	without = make([]float64, len(vectors))
+	for i, v := range vectors {
+		for k, x := range v {
+			rest[k] = sums[k].Value() - x
+		}
+		without[i] = f(rest)
+	}
+	return all, without
+}
+
+func mean(xs []float64) float64 {
+	var s stats.Sum
+	for _, x := range xs {
+		s.Add(x)
+	}
+	return s.Value() / float64(len(xs))
+}
+
+// jackknife is the standard error √((C−1)/C Σ(θ_(c) − θ̄)²) of a number that is θ_(c) without cluster c (Tukey 1958); 0 where
+// these are equal but for rounding.
+func jackknife(without []float64) float64 {
+	m, c := mean(without), float64(len(without))
+	var ss, scale stats.Sum
+	for _, x := range without {
+		ss.Add((x - m) * (x - m))
+		scale.Add(x * x)
+	}
+	if ss.Value() <= 1e-28*scale.Value() {
+		return 0
+	}
+	return math.Sqrt((c - 1) / c * ss.Value())
+}
+
+// pseudo are the clusters' parts of a corpus number, to first order: Tukey's pseudo-values, moved to have it as mean.
+func pseudo(all float64, without []float64) []stats.Unit {
+	m, c := mean(without), float64(len(without))
+	out := make([]stats.Unit, len(without))
+	for i, x := range without {
+		out[i] = stats.Unit{Y: all + (c-1)*(m-x), W: 1}
+	}
+	return out
 }

@@ -17,8 +17,8 @@ type table struct {
 	base, head *side
 	pairs      []record.SnapshotPair
 	opts       *Options
-	// averaged says that the runs have different numbers of repeats: a case then counts once, with the mean of
-	// its repeats. Otherwise repeat is paired with repeat.
+	// averaged says that the runs have different numbers of repeats: a case then counts once, with the mean of its
+	// repeats. Otherwise repeat is paired with repeat.
 	averaged bool
 
 	index map[string]int32
@@ -64,7 +64,7 @@ type side struct {
 	halves []*half // by pair
 }
 
-// half is what one snapshot contributes. A slot is a case and, unless repeats are averaged, a repeat.
+// half is what one snapshot contributes. A slot is a case and a repeat.
 type half struct {
 	columns  []*column // by number of the side's reader
 	verdicts []uint8   // 1 + verdict of each case and repeat; 0 for none
@@ -73,15 +73,12 @@ type half struct {
 
 // column is one metric of one half.
 type column struct {
-	y []float64 // sums over the observations of each slot
-	w []float64 // sums of weights, for ratios only
-	n []uint16  // observations
-	// samples counts the samples behind a slot when repeats are averaged.
-	samples []uint16
-	last    int // the sample that was counted last
-	stats   []float64
-	width   int
-	bad     int // vectors of another length
+	y     []float64 // sums over the observations of each slot
+	w     []float64 // sums of weights, for ratios only
+	n     []uint16  // observations
+	stats []float64
+	width int
+	bad   int // vectors of another length
 }
 
 func newTable(base, head *Side, pairs []record.SnapshotPair, opts *Options) *table {
@@ -251,8 +248,12 @@ func (t *table) group(name string) int32 {
 	return id
 }
 
-// maxTags bounds the slices, as it bounds the tags that have metrics of their own.
-const maxTags = 100
+// maxTags bounds the slices, as it bounds the tags that have metrics of their own; knownTags those that are told apart, from which
+// the most frequent are chosen.
+const (
+	maxTags   = 100
+	knownTags = 1 << 15
+)
 
 // tagSet numbers a set of tags; -1 for none.
 func (t *table) tagSet(tags []string) int32 {
@@ -269,7 +270,7 @@ func (t *table) tagSet(tags []string) int32 {
 			}
 			n, known := t.tags[tag]
 			if !known {
-				if len(t.tagNames) >= maxTags {
+				if len(t.tagNames) >= knownTags {
 					t.noTags++
 					continue
 				}
@@ -306,19 +307,15 @@ func (t *table) add(s *side, pair, at int, sample *record.Sample) error {
 	if err != nil {
 		return err
 	}
-	slot, slots := cell, t.room()*s.repeats
-	if t.averaged {
-		slot, slots = at, t.room()
-	}
 	for i := range numbers {
 		n := &numbers[i]
 		for len(h.columns) <= n.Metric {
 			h.columns = append(h.columns, nil)
 		}
 		if h.columns[n.Metric] == nil {
-			h.columns[n.Metric] = &column{last: -1}
+			h.columns[n.Metric] = &column{}
 		}
-		h.columns[n.Metric].add(slot, slots, cell, n, t.averaged)
+		h.columns[n.Metric].add(cell, t.room()*s.repeats, n)
 	}
 	return nil
 }
@@ -338,7 +335,7 @@ func judges(s *record.Sample) uint32 {
 	return max(h.Sum32(), 1)
 }
 
-func (c *column) add(slot, slots, cell int, n *metric.Number, averaged bool) {
+func (c *column) add(slot, slots int, n *metric.Number) {
 	if len(n.Stats) > 0 {
 		if c.width == 0 {
 			c.width = len(n.Stats)
@@ -368,13 +365,6 @@ func (c *column) add(slot, slots, cell int, n *metric.Number, averaged bool) {
 		c.w[slot] += n.Weight
 	}
 	c.n[slot] = min(c.n[slot]+1, 1<<15)
-	if averaged {
-		c.samples = grow(c.samples, slots)
-		if c.last != cell {
-			c.samples[slot]++
-		}
-		c.last = cell
-	}
 }
 
 // grow lengthens s to n.
@@ -418,7 +408,7 @@ func (t *table) warnings() []string {
 		out = append(out, fmt.Sprintf("%d cases are in another group than in the base; the head's groups are the clusters", t.regrouped))
 	}
 	if t.noTags > 0 {
-		out = append(out, fmt.Sprintf("cases have more than %d tags, and later ones have no slices", maxTags))
+		out = append(out, fmt.Sprintf("cases have more than %d tags, and later ones are not looked at", knownTags))
 	}
 	return out
 }

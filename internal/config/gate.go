@@ -31,11 +31,12 @@ type wireRegression struct {
 }
 
 type wireJudges struct {
-	Pos         Pos      `json:"-"`
-	Audit       wireText `json:"audit" jsonschema:"description=File that telltale audit judge wrote"`
-	Agreement   *float64 `json:"agreement" jsonschema:"description=Least lower bound of the agreement with people"`
-	Coefficient string   `json:"coefficient,omitempty" jsonschema:"enum=kappa,enum=ac1,enum=alpha,enum=accuracy,description=Which coefficient of agreement; kappa when it is not set"`
-	MaxAgeDays  *int     `json:"max_age_days,omitempty" jsonschema:"description=How many days old the audit may be; of any age when it is not set"`
+	Pos         Pos       `json:"-"`
+	Audit       wireFiles `json:"audit" jsonschema:"description=File that telltale audit judge wrote; a list where several judges or rubrics decide"`
+	Agreement   *float64  `json:"agreement" jsonschema:"description=Least lower bound of the agreement with people"`
+	Coefficient string    `json:"coefficient,omitempty" jsonschema:"enum=kappa,enum=ac1,enum=alpha,enum=accuracy,enum=weighted_kappa,enum=ac2,enum=ordinal_alpha,description=Which coefficient of agreement; kappa when it is not set"`
+	KnownBy     string    `json:"known_by,omitempty" jsonschema:"enum=signature,enum=name,description=What an audit must have in common with the judge: the signature of its metric or only the model's id; signature when it is not set"`
+	MaxAgeDays  *int      `json:"max_age_days,omitempty" jsonschema:"description=How many days old the audit may be; of any age when it is not set"`
 }
 
 // wireMargin is how much worse than the baseline a metric may be.
@@ -51,22 +52,35 @@ type wireMargin struct {
 type wireNamed []Named
 
 func (v *wireNamed) decodeNode(d *decoder, n ast.Node, p Pos) {
+	*v = d.named(n, p, "not a case", "a case's id, or tag=NAME")
+}
+
+// wireFiles is one file's path or a list of them, each with its place.
+type wireFiles []Named
+
+func (v *wireFiles) decodeNode(d *decoder, n ast.Node, p Pos) {
+	*v = d.named(n, p, "not a file", "a file's path, or a list of paths")
+}
+
+// named reads one text or a list of them; problem and want say what is wrong with another.
+func (d *decoder) named(n ast.Node, p Pos, problem, want string) (out []Named) {
 	node := d.resolve(n)
 	items := []ast.Node{n}
 	if list, ok := node.(*ast.SequenceNode); ok {
 		items = list.Values
 	} else if _, null := node.(*ast.NullNode); null {
-		return
+		return nil
 	}
 	for _, item := range items {
 		at := d.pos(item, p)
 		s, _, _, ok := d.text(item, at)
 		if s = strings.TrimSpace(s); !ok || s == "" || s == "tag=" {
-			d.fail(at, d.show(item), "not a case", "a case's id, or tag=NAME")
+			d.fail(at, d.show(item), problem, want)
 			continue
 		}
-		*v = append(*v, Named{Pos: at, Name: s})
+		out = append(out, Named{Pos: at, Name: s})
 	}
+	return out
 }
 
 // wireText is a text with its place; an empty one counts as not given.
@@ -107,7 +121,9 @@ func (v *wireGate) decodeNode(d *decoder, n ast.Node, p Pos) {
 		}
 		items := []ast.Node{f.value}
 		if list, isList := d.resolve(f.value).(*ast.SequenceNode); isList {
-			items = list.Values
+			if items = list.Values; len(items) == 0 {
+				d.fail(d.pos(f.value, f.pos), d.show(f.value), "nothing is asked of "+f.key, wantCheck)
+			}
 		}
 		for _, item := range items {
 			v.metric(d, f, item)
@@ -128,10 +144,16 @@ func GateKeys() []string { return jsonKeys(reflect.TypeFor[wireRegression]()) }
 // metric reads one thing that is asked of a metric: a bound or a margin.
 func (v *wireGate) metric(d *decoder, f field, item ast.Node) {
 	at := d.pos(item, f.pos)
-	if _, isMap := d.fields(item, f.pos); !isMap {
+	if !isMapping(d.resolve(item)) {
 		s, _, _, ok := d.text(item, at)
 		if !ok {
 			d.fail(at, d.show(item), "not a bound", wantCheck)
+			return
+		}
+		if key := Nearest(f.key, GateKeys()); key != "" && !strings.ContainsAny(s, "<>=") {
+			e := unknownKey(f.pos, f.key, GateKeys())
+			e.Value = s
+			d.errs = append(d.errs, e)
 			return
 		}
 		v.checks = append(v.checks, Check{Pos: at, Metric: f.key, Expr: s})
@@ -166,6 +188,14 @@ func (v *wireGate) metric(d *decoder, f field, item ast.Node) {
 	}
 }
 
+func isMapping(n ast.Node) bool {
+	switch n.(type) {
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return true
+	}
+	return false
+}
+
 func (d *decoder) oneOf(p Pos, value string, allowed ...string) bool {
 	if slices.Contains(allowed, value) {
 		return true
@@ -191,7 +221,7 @@ func NewMargin(p Pos, metric, text string) (Margin, *Error) {
 		s, m.Unit = strings.TrimSpace(rest), "usd"
 	}
 	x, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+	if err != nil || math.IsNaN(x) || math.IsInf(x, 0) || strings.ContainsAny(s, "_xX") {
 		return m, &Error{Pos: p, Value: text, Problem: "not an amount", Want: "how much worse the metric may be, such as 0.02, 2%, 200ms or $0.01"}
 	}
 	if x < 0 {
@@ -282,20 +312,21 @@ func (r *Regression) take(d *decoder, w *wireRegression, fs []field) {
 			d.fail(at("max_samples"), fmt.Sprint(*x), "nothing draws more repeats", "on_undecided: extend beside it")
 		}
 	}
-	if w.Judges != nil {
+	if w.Judges != nil && w.Judges.Pos != (Pos{}) { // without a place it was no mapping
 		r.Judges = d.judges(w.Judges)
 	}
 }
 
 // judges reads what is asked of the judges' audit.
 func (d *decoder) judges(w *wireJudges) *JudgeAudit {
-	j := &JudgeAudit{Pos: w.Pos, Path: w.Audit.Text, Coefficient: w.Coefficient}
-	if j.Path == "" {
+	j := &JudgeAudit{Pos: w.Pos, Files: w.Audit, Coefficient: w.Coefficient, ByName: w.KnownBy == "name"}
+	if len(j.Files) == 0 {
 		d.fail(w.Pos, "", "no audit", "audit: the file that telltale audit judge wrote")
 	}
-	if d.oneOf(w.Pos.At("coefficient"), w.Coefficient, "", "kappa", "ac1", "alpha", "accuracy") && j.Coefficient == "" {
+	if d.oneOf(w.Pos.At("coefficient"), w.Coefficient, "", "kappa", "ac1", "alpha", "accuracy", "weighted_kappa", "ac2", "ordinal_alpha") && j.Coefficient == "" {
 		j.Coefficient = "kappa"
 	}
+	d.oneOf(w.Pos.At("known_by"), w.KnownBy, "", "signature", "name")
 	switch x := w.Agreement; {
 	case x == nil:
 		d.fail(w.Pos.At("agreement"), "", "no agreement", "the least lower bound of the coefficient, such as 0.6")
@@ -340,6 +371,9 @@ func (s *Suite) regressionContent() map[string]any {
 		asked := []any{j.Agreement, j.Coefficient}
 		if j.MaxAgeDays > 0 {
 			asked = append(asked, j.MaxAgeDays)
+		}
+		if j.ByName {
+			asked = append(asked, "by name")
 		}
 		set("judges", asked, true)
 	}

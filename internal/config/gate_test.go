@@ -37,7 +37,7 @@ gate:
 	if len(r.Critical) != 2 || r.Critical[0].Name != "case-1" || r.Critical[1].Name != "tag=safety" || r.Critical[0].Pos.Line != 12 {
 		t.Errorf("critical %+v", r.Critical)
 	}
-	if j := r.Judges; j == nil || j.Path != "audit.json" || j.Agreement != 0.6 || j.Coefficient != "kappa" {
+	if j := r.Judges; j == nil || len(j.Files) != 1 || j.Files[0].Name != "audit.json" || j.ByName || j.Agreement != 0.6 || j.Coefficient != "kappa" {
 		t.Errorf("judges %+v", j)
 	}
 	for i := range r.Margins {
@@ -77,7 +77,7 @@ func TestGateMistakes(t *testing.T) {
 		if !strings.HasPrefix(err.Error(), "suite.yaml:"+line) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n%v\ndoes not begin with line %s and say %q", gate, err, line, want)
 		}
-		if strings.Count(err.Error(), "suite.yaml:") != 1 {
+		if list, many := err.(Errors); many && len(list) != 1 || strings.Count(err.Error(), "suite.yaml:") != 1 {
 			t.Errorf("%s\nmore than one mistake: %v", gate, err)
 		}
 	}
@@ -100,7 +100,9 @@ func TestGateMistakes(t *testing.T) {
 	f("gate: {judges: {agreement: 0.6}}", "4:16: gate.judges", "no audit")
 	f("gate: {judges: {audit: a.json}}", "4:16: gate.judges.agreement", "no agreement")
 	f("gate: {judges: {audit: a.json, agreement: 60}}", "4:43: gate.judges.agreement", "between 0 and 1")
-	f("gate: {judges: {audit: a.json, agreement: 0.6, coefficient: rho}}", "4:61: gate.judges.coefficient", "kappa, ac1, alpha, accuracy")
+	f("gate: {judges: {audit: a.json, agreement: 0.6, coefficient: rho}}", "4:61: gate.judges.coefficient", "kappa, ac1, alpha, accuracy, weighted_kappa, ac2, ordinal_alpha")
+	f("gate: {judges: {audit: a.json, agreement: 0.6, known_by: label}}", "4:58: gate.judges.known_by", "signature, name")
+	f("gate: {judges: {audit: [a.json, {b: 1}], agreement: 0.6}}", "4:33: gate.judges.audit", "a file's path")
 	f("gate: {x: {}}", "4:11: gate.x", "no margin")
 	f("gate: {x: {margin: }}", "4:11: gate.x", "no margin")
 	f("gate: {x: {margin: -0.1}}", "4:20: gate.x.margin", "below 0; want 0 or more")
@@ -111,6 +113,13 @@ func TestGateMistakes(t *testing.T) {
 	f("gate: {x: {margin: 200ms, relative: true}}", "4:20: gate.x.margin", "a share such as 5%")
 	f("gate: {x: {margin: 5, relative: true}}", "4:20: gate.x.margin", "write 5%")
 	f("gate: {x: {margin: 1, relative: maybe}}", "4:33: gate.x.relative", "true or false")
+	f("gate: {x: {margin: 1, margin: 2}}", "4:23: gate.x.margin", "duplicate key")
+	f("gate: {x: {margin: 0x1p-2}}", "4:20: gate.x.margin", "not an amount")
+	f("gate: {x: {margin: 1_0%}}", "4:20: gate.x.margin", "not an amount")
+	f("gate: {x: []}", "4:11: gate.x", "nothing is asked of x")
+	f("gate: {alhpa: 0.05}", "4:8: gate.alhpa", "did you mean \"alpha\"")
+	f("gate: {corection: holm}", "4:8: gate.corection", "did you mean \"correction\"")
+	f("gate: {on_undecied: warn}", "4:8: gate.on_undecied", "did you mean \"on_undecided\"")
 	f("gate: {x: [[\">= 1\"]]}", "4:12: gate.x", "a list of these")
 }
 

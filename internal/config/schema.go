@@ -228,7 +228,7 @@ func (m *schemaMaker) shape(t reflect.Type) *jsonschema.Schema {
 			p.AnyOf[0].Minimum, p.AnyOf[0].ExclusiveMinimum = "", "0"
 		}
 		return s
-	case reflect.TypeFor[wireNamed]():
+	case reflect.TypeFor[wireNamed](), reflect.TypeFor[wireFiles]():
 		return anyOf(m.text(), m.texts())
 	case reflect.TypeFor[wireEvaluate](), reflect.TypeFor[wireOptions](), reflect.TypeFor[wireJudges](), reflect.TypeFor[wireExamplePair](), reflect.TypeFor[wireCommand]():
 		return m.object(t)

@@ -419,11 +419,13 @@ type Named struct {
 // JudgeAudit is what the gate asks of its judges' stored audits.
 type JudgeAudit struct {
 	Pos Pos
-	// Path is the audit file; Agreement the least lower bound of the agreement coefficient, Coefficient its
-	// name: kappa, ac1, alpha or accuracy.
-	Path        string
+	// Files are the audits, one for each recipe that judges; Agreement the least lower bound of the agreement
+	// coefficient, Coefficient its name: kappa, ac1, alpha, accuracy, weighted_kappa, ac2 or ordinal_alpha.
+	Files       []Named
 	Agreement   float64
 	Coefficient string
+	// ByName takes an audit that knows the judge by its id only, whatever it is asked.
+	ByName bool
 	// MaxAgeDays is how many days old the audit may be; 0 for any age.
 	MaxAgeDays int
 }

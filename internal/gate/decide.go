@@ -1,9 +1,11 @@
 package gate
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
+	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/stats"
 	"github.com/telltale-llm/telltale/internal/verdict"
@@ -56,6 +58,11 @@ func (s *scope) answer(r Rule, d *verdict.Decision) {
 	if r.Stat != N && r.Stat != Count && !unitFits(r.Unit, m.Unit) {
 		d.Verdict = verdict.Error
 		d.Reason = fmt.Sprintf("%s is measured %s, and the bar %q is in %s", r.Metric, inUnit(m.Unit), r.Text, r.Unit)
+		return
+	}
+	if e, ok := errors.AsType[*config.Error](r.Fits(m)); ok {
+		d.Verdict = verdict.Error
+		d.Reason = fmt.Sprintf("%s is a share, and %q %s", r.Metric, r.Text, e.Problem)
 		return
 	}
 	if m.N <= 0 || m.Mean == nil {
@@ -176,6 +183,9 @@ func readInterval(stat Stat, m record.Metric) (x reading, why string) {
 	if m.Low == nil || m.High == nil || !stats.Finite(*m.Low) || !stats.Finite(*m.High) {
 		if m.Clusters < 2 {
 			return x, fmt.Sprintf("an interval needs at least 2 independent cases, and there %s %d", word(m.Clusters, "is", "are"), m.Clusters)
+		}
+		if m.Kind == "corpus" {
+			return x, "its answers are too few or too much alike, so that no spread is known"
 		}
 		return x, "all its values are the same, so that no spread is known"
 	}

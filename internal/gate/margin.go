@@ -27,25 +27,47 @@ func ParseMargin(m config.Margin) (Margin, error) {
 	}
 	out := Margin{Margin: m, Tag: r.Tag, name: r.Name()}
 	out.Metric = r.Metric
-	unit, builtin := record.BuiltinUnits()[r.Metric]
-	switch {
-	case r.Metric == "":
+	if r.Metric == "" {
 		return Margin{}, &config.Error{Pos: m.Pos, Problem: "no metric is named", Want: "a metric such as " + record.MetricPassRate}
-	case m.Relative || !builtin:
-	case m.Unit == unitShare && unit != "":
-		return Margin{}, &config.Error{Pos: m.Pos, Value: m.Text, Problem: fmt.Sprintf("%s is not a share", r.Metric),
-			Want: "an amount " + inUnit(unit), Hint: "relative: true makes it a share of the baseline's value"}
-	case !unitFits(m.Unit, unit):
-		return Margin{}, &config.Error{Pos: m.Pos, Value: m.Text, Problem: fmt.Sprintf("%s is not measured in %s", r.Metric, m.Unit), Want: "an amount " + inUnit(unit)}
 	}
-	if share := m.Unit == unitShare || builtin && unit == ""; share && !m.Relative && m.Margin >= 1 {
-		e := &config.Error{Pos: m.Pos, Value: m.Text, Problem: "can never fail: a share cannot fall by all of it", Want: "a margin below 1"}
-		if m.Unit == "" && m.Margin < 100 {
-			e.Hint = fmt.Sprintf("write %g%% for a percentage", m.Margin)
-		}
-		return Margin{}, e
+	unit, builtin := record.BuiltinUnits()[r.Metric]
+	known := record.Metric{Unit: unit}
+	switch {
+	case builtin && unit == "" || !builtin && m.Unit == unitShare:
+		known.Kind = kindRate // a score is from 0 to 1 as well
+	case !builtin:
+		known.Unit = m.Unit // the metric's is not known yet
+	}
+	if err := out.Fits(known); err != nil {
+		return Margin{}, err
 	}
 	return out, nil
+}
+
+// kindRate is the kind of a metric that is a share of its observations.
+const kindRate = "rate"
+
+// Fits refuses a margin in another unit than the metric's and one that no share can fall by. The error is a
+// *config.Error.
+func (m *Margin) Fits(known record.Metric) error {
+	e := &config.Error{Pos: m.Pos, Value: m.Text}
+	switch {
+	case m.Relative:
+		return nil
+	case m.Unit == unitShare && known.Unit != "":
+		e.Problem, e.Want = fmt.Sprintf("%s is not a share", m.Metric), "an amount "+inUnit(known.Unit)
+		e.Hint = "relative: true makes it a share of the baseline's value"
+	case !unitFits(m.Unit, known.Unit):
+		e.Problem, e.Want = fmt.Sprintf("%s is not measured in %s", m.Metric, m.Unit), "an amount "+inUnit(known.Unit)
+	case known.Kind == kindRate && m.Margin.Margin >= 1:
+		e.Problem, e.Want = "can never fail: a share cannot fall by all of it", "a margin below 1"
+		if m.Unit == "" && m.Margin.Margin < 100 {
+			e.Hint = fmt.Sprintf("write %g%% for a percentage", m.Margin.Margin)
+		}
+	default:
+		return nil
+	}
+	return e
 }
 
 // Name is the metric as written, with its tag.

@@ -391,19 +391,28 @@ func (r *Regression) corrected() string {
 func (r *Regression) unclear(c *claim) string {
 	s := fmt.Sprintf("%s: not enough evidence: the difference is %s and at worst %s (%s), the margin %s, p %s",
 		c.sides(), c.signed(c.orient(*c.d.Diff)), c.signed(c.orient(*c.d.Bound)), r.sure(), c.amount(), probability(*c.d.PWorse))
-	mde := c.d.MDE
-	if mde == nil || !stats.Finite(*mde) || *mde <= 0 {
-		return s
+	need, repeats := r.least(c), ""
+	if mde := c.d.MDE; mde != nil && stats.Finite(*mde) && *mde > 0 {
+		s += fmt.Sprintf("; with %.3g%% power this comparison finds %s or more", 100*cmp.Or(r.Power, config.DefaultPower), short4(*mde, c.d.Unit))
+		// The standard error falls with the root of the number of independent cases.
+		if cases := float64(c.d.Pairs) * (*mde / c.allowed) * (*mde / c.allowed); *mde > c.allowed && cases > need {
+			need, repeats = cases, ", or fewer with more repeats"
+		}
 	}
-	power := cmp.Or(r.Power, config.DefaultPower)
-	s += fmt.Sprintf("; with %.3g%% power this comparison finds %s or more", 100*power, short4(*mde, c.d.Unit))
-	if c.allowed <= 0 || *mde <= c.allowed {
+	switch {
+	case c.allowed <= 0 || need <= float64(c.d.Pairs):
 		return s
-	}
-	// The standard error falls with the root of the number of independent cases.
-	need := float64(max(c.d.Pairs, 1)) * (*mde / c.allowed) * (*mde / c.allowed)
-	if need > 1e7 {
+	case need > 1e7:
 		return s + ", and the margin would take more than ten million cases"
 	}
-	return s + fmt.Sprintf(", and the margin would take about %.0f cases, or fewer with more repeats", roundUp(need))
+	return s + fmt.Sprintf(", and the margin would take about %.0f cases%s", roundUp(need), repeats)
+}
+
+// least is how many cases it takes to show the margin of a rate if none of them changes: with fewer, a bound
+// of 1 − alpha^(1/n) is beyond it, however many answers each case has. 0 where it is not known.
+func (r *Regression) least(c *claim) float64 {
+	if c.d.Kind != kindRate || c.margin.Relative || c.d.Clusters < c.d.Pairs {
+		return 0
+	}
+	return math.Log(r.Comparison.Alpha) / math.Log1p(-c.allowed)
 }

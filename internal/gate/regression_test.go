@@ -69,6 +69,10 @@ func TestMarginOutcomes(t *testing.T) {
 	f("", real, verdict.Fail, Regressed, "beyond the margin")
 	f("", unclear, verdict.Undecided, Underpowered, "not enough evidence: the difference is -0.0100 and at worst -0.0300")
 	f("", unclear, verdict.Undecided, Underpowered, "with 80% power this comparison finds 0.0400 or more, and the margin would take about 1200 cases")
+	// Nothing got worse, and still the margin is below what so many cases leave open.
+	still := diff("x", 0, -0.02, 0.5)
+	still.MDE, still.Pairs, still.Clusters = nil, 100, 100
+	f("", still, verdict.Undecided, Underpowered, "and the margin would take about 150 cases")
 	f("fail", unclear, verdict.Fail, Underpowered, "on_undecided: fail")
 	f("warn", unclear, verdict.Pass, Underpowered, "let through by on_undecided: warn")
 	f("extend", unclear, verdict.Undecided, Underpowered, "not enough evidence")

@@ -230,6 +230,59 @@ func (r *Rule) check() *config.Error {
 	return r.checkRange(low, high)
 }
 
+// Fits refuses a bar that every value of a rate meets, or none. The error is a *config.Error.
+func (r *Rule) Fits(known record.Metric) error {
+	if known.Kind != kindRate || !r.ofMean() {
+		return nil
+	}
+	if e := r.checkRange(0, 1); e != nil {
+		e.Pos, e.Value = r.Pos, r.Text
+		return e
+	}
+	return nil
+}
+
+// ofMean says whether the rule bounds the metric's mean, itself or through its interval.
+func (r *Rule) ofMean() bool { return r.Stat == Mean || r.Stat == Low || r.Stat == High }
+
+// Contradictions reports rules that no value of their metric meets together. The error is of type config.Errors.
+func Contradictions(rules []Rule) error {
+	var errs config.Errors
+	for i := range rules {
+		for j := range i {
+			a, b := &rules[j], &rules[i]
+			if a.Name() != b.Name() || a.Stat != b.Stat && !(a.ofMean() && b.ofMean()) {
+				continue
+			}
+			if !a.agrees(b) {
+				errs = append(errs, &config.Error{Pos: b.Pos, Value: b.Text, Problem: fmt.Sprintf("nothing can meet this and %q", a.Text), Want: "bounds of " + b.Name() + " that some value meets"})
+				break
+			}
+		}
+	}
+	return errs.Err()
+}
+
+// agrees says whether some value meets both rules.
+func (r *Rule) agrees(other *Rule) bool {
+	low, high, open := math.Inf(-1), math.Inf(1), false
+	for _, x := range [...]*Rule{r, other} {
+		if x.Op != Less && x.Op != LessEqual {
+			low = math.Max(low, x.Bar)
+		}
+		if x.Op != Greater && x.Op != GreaterEqual {
+			high = math.Min(high, x.Bar)
+		}
+	}
+	for _, x := range [...]*Rule{r, other} {
+		open = open || (x.Op == Less || x.Op == Greater) && math.Abs(x.Bar-low) <= tolerance(low)
+	}
+	if math.Abs(high-low) <= tolerance(low) {
+		return !open
+	}
+	return low < high
+}
+
 // checkRange refuses a bar that every value from low to high meets, or none.
 func (r *Rule) checkRange(low, high float64) *config.Error {
 	all, none := false, false

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/record"
 )
 
 func parse(t *testing.T, metric, expr string) Rule {
@@ -123,4 +124,71 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q was read as %+v, and again as %+v, %v", expr, r, again, err)
 		}
 	})
+}
+
+func TestContradictions(t *testing.T) {
+	f := func(want string, checks ...string) {
+		t.Helper()
+		var rules []Rule
+		for _, c := range checks {
+			name, expr, _ := strings.Cut(c, " ")
+			r, err := Parse(config.Check{Metric: name, Expr: expr})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rules = append(rules, r)
+		}
+		if err := Contradictions(rules); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", checks, err, want)
+		}
+	}
+	f("", "m >= 0.9", "m >= 0.8", "m <= 0.95")
+	f("", "m >= 0.9", "m == 0.9", "m <= 0.9")
+	f("", "m > 0.3", "m == 0.5")
+	f("", "m >= 0.9", "n <= 0.5", "m[tag=x] <= 0.5", "m p95 <= 0.5", "m count <= 3")
+	f(`nothing can meet this and ">= 0.9"`, "m >= 0.9", "m <= 0.5")
+	f(`nothing can meet this and "<= 0.5"`, "m <= 0.5", "m low >= 0.9")
+	f("nothing can meet this", "m > 0.9", "m <= 0.9")
+	f("nothing can meet this", "m == 0.9", "m < 0.9")
+	f("nothing can meet this", "m == 0.9", "m == 0.8")
+	f("nothing can meet this", "m[tag=x] p95 >= 2s", "m[tag=x] p95 < 1s")
+}
+
+// What a rule asks of a metric that turns out to be a share, and a margin on a metric whose unit is known by then.
+func TestFits(t *testing.T) {
+	f := func(expr string, known record.Metric, want string) {
+		t.Helper()
+		r, err := Parse(config.Check{Metric: "m", Expr: expr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Fits(known); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s of %+v: %v, want %q", expr, known, err, want)
+		}
+	}
+	rate := record.Metric{Kind: "rate"}
+	f("<= 0.5", rate, "")
+	f("count <= 5", rate, "")
+	f("<= 5", record.Metric{Kind: "mean"}, "")
+	f("<= 5", rate, "can never fail")
+	f("high <= 5", rate, "can never fail")
+	f(">= 5", rate, "can never be met")
+	g := func(m config.Margin, known record.Metric, want string) {
+		t.Helper()
+		m.Metric = "m"
+		x, err := ParseMargin(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Fits(known); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v of %+v: %v, want %q", m, known, err, want)
+		}
+	}
+	g(config.Margin{Margin: 0.2, Unit: "s"}, record.Metric{Unit: "s"}, "")
+	g(config.Margin{Margin: 5}, record.Metric{Kind: "mean"}, "")
+	g(config.Margin{Margin: 0.05, Unit: "%", Relative: true}, record.Metric{Unit: "s"}, "")
+	g(config.Margin{Margin: 0.2, Unit: "s"}, rate, "is not measured in s")
+	g(config.Margin{Margin: 0.02, Unit: "%"}, record.Metric{Unit: "s"}, "is not a share")
+	g(config.Margin{Margin: 5, Text: "5"}, rate, "write 5% for a percentage")
+	g(config.Margin{Margin: 1}, rate, "can never fail")
 }

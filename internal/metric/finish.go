@@ -234,8 +234,12 @@ func quantiles(q *stats.Quantiles) map[string]*float64 {
 func ptr(x float64) *float64 { return &x }
 
 // setInterval sets the interval. A quantity in a unit, such as seconds or tokens, is not below 0, and
-// neither is its mean.
+// neither is its mean; one that is made of probabilities is not above 1 either.
 func setInterval(m *record.Metric, i stats.Interval) {
+	switch m.Unit {
+	case "probability", "probability²", "confidence":
+		i.High = math.Min(i.High, 1)
+	}
 	if m.Unit != "" && i.Low < 0 && m.Mean != nil && *m.Mean >= 0 {
 		i.Low = 0
 	}

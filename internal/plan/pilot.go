@@ -26,7 +26,7 @@ func (a Assumed) Variance() Variance {
 	total := a.Rate * (1 - a.Rate)
 	return Variance{
 		Mean: a.Rate, Between: 2 * a.Share * total * (1 - a.Alike), Within: (1 - a.Share) * total, Design: 1, Binary: true,
-		Basis: fmt.Sprintf("supposed: a rate of %g, %g of its variance between cases, a correlation of %g between versions", a.Rate, a.Share, a.Alike),
+		Basis: fmt.Sprintf("supposed: a rate of %.3g, %g of its variance between cases, a correlation of %g between versions", a.Rate, a.Share, a.Alike),
 	}
 }
 

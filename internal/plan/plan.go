@@ -7,6 +7,8 @@
 package plan
 
 import (
+	"math"
+
 	"github.com/telltale-llm/telltale/internal/stats"
 )
 
@@ -29,6 +31,16 @@ type Variance struct {
 	Basis string `json:"basis"`
 	// Measured says that nothing of it was supposed.
 	Measured bool `json:"measured"`
+	// Rises says that the metric gets worse by rising, as a rate of errors does.
+	Rises bool `json:"-"`
+}
+
+// Room is how far a metric from 0 to 1 can get worse.
+func (v *Variance) Room() float64 {
+	if v.Rises {
+		return 1 - v.Mean
+	}
+	return v.Mean
 }
 
 // Points says whether differences of the metric, in that unit, read as percentage points.
@@ -43,9 +55,27 @@ func (v *Variance) Of(k int) float64 {
 
 // Goal is how sure the decision must be.
 type Goal struct {
-	// Alpha is that of one test, one-sided: the gate's, divided by its margins where they are corrected for.
+	// Alpha is that of one test: the gate's, divided by its margins where they are corrected for.
 	Alpha float64 `json:"alpha"`
 	Power float64 `json:"power"`
+	// TwoSided is for a metric of which neither direction is better.
+	TwoSided bool `json:"two_sided,omitempty"`
+}
+
+func (g Goal) sides() stats.Sides {
+	if g.TwoSided {
+		return stats.TwoSided
+	}
+	return stats.OneSided
+}
+
+// fewest is the number of cases below which no result is significant: an exact test by signs has no p-value below
+// one of all their patterns.
+func (g Goal) fewest() float64 {
+	if g.TwoSided {
+		return math.Log2(2 / g.Alpha)
+	}
+	return math.Log2(1 / g.Alpha)
 }
 
 // Option is what a number of repeats gives and takes.
@@ -62,35 +92,44 @@ type Option struct {
 // Spend is what a run is expected to use.
 type Spend struct {
 	Samples int `json:"samples"`
-	// Tokens of prompts and answers.
+	// Tokens of prompts and answers, and of what judges and embedders read and wrote.
 	Prompt     float64 `json:"prompt_tokens"`
 	Completion float64 `json:"completion_tokens"`
+	Judging    float64 `json:"judge_tokens,omitempty"`
 	// Cost in US dollars; nil when a price is not known.
 	Cost    *float64 `json:"cost"`
 	Minutes float64  `json:"minutes"`
 }
 
-// Detect is the least drop found with the goal's power over n cases with k answers a side. For a binary
-// metric with one answer it is McNemar's test; else the normal approximation of a mean of differences.
+// Tokens are all of them.
+func (s *Spend) Tokens() float64 { return s.Prompt + s.Completion + s.Judging }
+
+// Detect is the least drop found with the goal's power over n cases with k answers a side. A mean's is the normal
+// approximation with the variance as it is (Miller 2024). A drop of a metric of 0 and 1 adds variance of its own, see
+// detectBroken.
 func Detect(v *Variance, n, k int, g Goal) (drop float64, ok bool) {
-	if n < 2 || k < 1 || !(g.Alpha > 0 && g.Alpha < 1) || !(g.Power > g.Alpha && g.Power < 1) {
+	cases := float64(n) / v.Design
+	if k < 1 || !(g.Alpha > 0 && g.Alpha < 1) || !(g.Power > g.Alpha && g.Power < 1) || !(cases >= g.fewest()) {
 		return 0, false
 	}
-	if v.Binary && k == 1 {
-		return detectFlips(v, float64(n)/v.Design, g)
+	if v.Binary {
+		return detectBroken(v, cases, k, g)
 	}
-	d := stats.MillerMDE(float64(n)/v.Design, v.Between, v.Within, v.Within, k, k, g.Alpha, g.Power, stats.OneSided)
+	d := stats.MillerMDE(cases, v.Between, v.Within, v.Within, k, k, g.Alpha, g.Power, g.sides())
 	return d, stats.Finite(d) && d > 0
 }
 
-// detectFlips is Detect for McNemar's test (Connor 1987). An unchanged system flips a share of the cases, half of
-// them each way; a drop flips more of them to a failure. It is found by halving the gap.
-func detectFlips(v *Variance, n float64, g Goal) (drop float64, ok bool) {
-	churn := v.Between + 2*v.Within
+// detectBroken is Detect for a drop that is a share d of cases which were right and are now wrong in every answer: of
+// all drops of that size the one that adds most to the spread of differences, and so the hardest to find. With one
+// answer it is McNemar's test (Connor 1987), where an unchanged system flips half of the share V = ω² + 2σ² each way. With
+// k answers V is ω² + 2σ²/k, and the test by signs has the same form: differences have V + d for their mean square
+// and V + d − d² for their variance. The drop is found by halving the gap.
+func detectBroken(v *Variance, n float64, k int, g Goal) (drop float64, ok bool) {
+	churn := v.Between + 2*v.Within/float64(k)
 	power := func(d float64) float64 {
-		return stats.McNemarPower(n, churn/2+d, churn/2, g.Alpha, stats.OneSided)
+		return stats.McNemarPower(n, churn/2+d, churn/2, g.Alpha, g.sides())
 	}
-	low, high := 0.0, min(v.Mean, 1-churn)
+	low, high := 0.0, min(v.Room(), 1-churn)
 	if !(high > 0) || !(power(high) >= g.Power) {
 		return 0, false
 	}
@@ -135,7 +174,7 @@ func Cases(v *Variance, drop float64, k int, g Goal) (n int, ok bool) {
 // maxCases is where the search for a number of cases ends.
 const maxCases = 1 << 27
 
-// factor is z for the test plus z for the power, one-sided.
+// factor is z for a one-sided test plus z for the power.
 func factor(g Goal) float64 {
 	return stats.NormalQuantile(1-2*g.Alpha) + stats.NormalQuantile(2*g.Power-1)
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"gonum.org/v1/gonum/stat/distuv"
 )
 
 func near(t *testing.T, name string, got, want, tolerance float64) {
@@ -192,7 +194,10 @@ func TestMarginChance(t *testing.T) {
 func TestTableAndSpend(t *testing.T) {
 	price := 0.002
 	s := Suite{Cases: 100, Repeats: 3, Effect: 0.05, Goal: Goal{Alpha: 0.05, Power: 0.8}, Variance: DefaultAssumed.Variance()}
-	s.Table([]Usage{{Prompt: 10, Completion: 20, Cost: &price, Seconds: 2}, {Prompt: 1, Completion: 2, Cost: &price, Seconds: 1, Judging: 0.001}}, 10)
+	s.Table([]Usage{
+		{Cases: 100, Prompt: 10, Completion: 20, Cost: &price, Seconds: 2, JudgeCost: new(float64)},
+		{Cases: 90, Own: 50, Prompt: 1, Completion: 2, Cost: &price, Seconds: 1, JudgeCost: new(0.001), JudgeTokens: 7, JudgeSeconds: 3},
+	}, 90, 10)
 	var ks []int
 	for _, o := range s.Options {
 		ks = append(ks, o.Repeats)
@@ -201,16 +206,113 @@ func TestTableAndSpend(t *testing.T) {
 		t.Errorf("repeats %v", ks)
 	}
 	o := s.Options[2]
-	if o.Samples != 600 || o.Prompt != 3300 || o.Completion != 6600 {
+	if o.Samples != 300+320 || o.Prompt != 3000+320 || o.Completion != 6000+640 || o.Judging != 7*320 || o.Tokens() != 3320+6640+2240 {
 		t.Errorf("%+v", o.Spend)
 	}
-	near(t, "cost", *o.Cost, 300*0.005, 1e-9)
-	near(t, "minutes", o.Minutes, 300*3/10.0/60, 1e-9)
+	near(t, "cost", *o.Cost, 300*0.002+320*0.003, 1e-9)
+	near(t, "minutes", o.Minutes, (300*2+320*4)/10.0/60, 1e-9)
+	if n := len(s.Sizes); n != 4 || s.Sizes[0].Cases != 45 || *s.Sizes[1].Detect[2] != *o.Detect || s.Sizes[3].Spend.Samples != 4*240 {
+		t.Errorf("%+v", s.Sizes)
+	}
 	s.Options = nil
-	s.Table([]Usage{{Cost: nil}}, 0)
+	s.Table([]Usage{{Cases: 100, JudgeCost: new(float64)}}, 100, 0)
 	if s.Options[0].Cost != nil {
 		t.Error("a price that is not known makes no cost")
 	}
+	s.Options = nil
+	s.Table([]Usage{{Cases: 100, Cost: &price}}, 100, 0)
+	if s.Options[0].Cost != nil {
+		t.Error("a judge's price that is not known makes no cost")
+	}
+}
+
+// The slowest bound decides: requests at a time in all, those of one provider, delays.
+func TestTimeOfASpend(t *testing.T) {
+	f := func(want float64, concurrency int, cells ...Usage) {
+		t.Helper()
+		near(t, "seconds", 60*SpendOf(cells, 2, concurrency).Minutes, want, 1e-9)
+	}
+	f(50, 4, Usage{Cases: 100, Seconds: 1})
+	f(200, 4, Usage{Cases: 100, Seconds: 1, JudgeSeconds: 3})
+	f(100, 16, Usage{Cases: 100, Seconds: 1, Provider: "a", Most: 2}, Usage{Cases: 100, Seconds: 1, Provider: "b"})
+	f(200, 16, Usage{Cases: 100, Seconds: 1, Provider: "a", Most: 2}, Usage{Cases: 100, Seconds: 1, Provider: "a", Most: 2})
+	f(60, 16, Usage{Cases: 100, Seconds: 1, Requests: 3, Delay: 0.1})
+	f(120, 16, Usage{Cases: 100, Seconds: 1, Requests: 3, Delay: 0.1}, Usage{Cases: 100, Seconds: 1, Requests: 3, Delay: 0.1})
+	f(60, 16, Usage{Cases: 100, Seconds: 1, Requests: 3, Delay: 0.1, Pace: "a"}, Usage{Cases: 100, Seconds: 1, Requests: 3, Delay: 0.1, Pace: "b"})
+	f(0, 0)
+}
+
+// The drop that is foretold is found as often as is foretold, by an exact test by signs of simulated runs, when it breaks
+// single cases; with one answer and with repeats. A drop spread over all cases is found at least as often.
+func TestDetectIsFound(t *testing.T) {
+	f := func(n, k int, rate float64) {
+		t.Helper()
+		a := DefaultAssumed
+		a.Rate = rate
+		v, g := a.Variance(), Goal{Alpha: 0.05, Power: 0.8}
+		d, ok := Detect(&v, n, k, g)
+		if !ok {
+			t.Fatalf("nothing is found by %d cases with %d answers at a rate of %g", n, k, rate)
+		}
+		rng := rand.New(rand.NewPCG(uint64(n), uint64(k)))
+		const runs = 300
+		broken, spread := 0, 0
+		for range runs {
+			if foundBySigns(rng, a, n, k, func(p float64) float64 {
+				if rng.Float64() < d/rate {
+					return 0
+				}
+				return p
+			}) {
+				broken++
+			}
+			if foundBySigns(rng, a, n, k, func(p float64) float64 { return p * (1 - d/rate) }) {
+				spread++
+			}
+		}
+		t.Logf("n %d, k %d, rate %g: %.2f points; found in %.1f%% when cases break, in %.1f%% when it is spread", n, k, rate, 100*d, 100*float64(broken)/runs, 100*float64(spread)/runs)
+		near(t, "power, cases that break", float64(broken)/runs, 0.82, 0.08)
+		if share := float64(spread) / runs; share < 0.74 {
+			t.Errorf("power, spread: %g", share)
+		}
+	}
+	f(300, 1, 0.7)
+	f(300, 5, 0.9)
+	f(1300, 1, 0.97)
+	f(1300, 5, 0.97)
+}
+
+// foundBySigns draws two runs of n cases with k answers each and says whether the second is worse by the normal form of the
+// test by signs at 5%.
+func foundBySigns(rng *rand.Rand, a Assumed, n, k int, worse func(float64) float64) bool {
+	var sum, squares float64
+	for range n {
+		base := chanceOf(rng, a)
+		head := base
+		if rng.Float64() > a.Alike {
+			head = chanceOf(rng, a)
+		}
+		head = worse(head)
+		d := 0.0
+		for range k {
+			if rng.Float64() < base {
+				d += 1 / float64(k)
+			}
+			if rng.Float64() < head {
+				d -= 1 / float64(k)
+			}
+		}
+		sum += d
+		squares += d * d
+	}
+	return squares > 0 && sum/math.Sqrt(squares) >= 1.6449
+}
+
+// chanceOf draws how likely a case is answered rightly: a Beta with the rate as its mean and the share as its part of the
+// variance of an answer.
+func chanceOf(rng *rand.Rand, a Assumed) float64 {
+	s := 1/a.Share - 1
+	return distuv.Beta{Alpha: a.Rate * s, Beta: (1 - a.Rate) * s, Src: rng}.Rand()
 }
 
 // A run in which everything passed shows no spread, which is not a spread of 0.

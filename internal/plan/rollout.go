@@ -33,13 +33,16 @@ type RolloutRow struct {
 	// Bound is the mean number of requests, of both arms, that no procedure can go below; BoundHours the time for it.
 	Bound      float64 `json:"bound_requests"`
 	BoundHours float64 `json:"bound_hours"`
-	// MeanRequests, Median and P90 are requests until the procedure used rejects, by simulation; nil when it mostly does
-	// not within the horizon. Hours are those of the median and of P90.
+	// MeanRequests, Median and P90 are requests until the procedure used rejects, by simulation, and the hours for them;
+	// nil when too many of the simulated rollouts did not reject within the horizon, any of them for the mean.
 	MeanRequests *float64 `json:"mean_requests"`
 	Median       *float64 `json:"median_requests"`
 	P90          *float64 `json:"p90_requests"`
+	MeanHours    *float64 `json:"mean_hours"`
 	MedianHours  *float64 `json:"median_hours"`
 	P90Hours     *float64 `json:"p90_hours"`
+	// LeastMean is what the mean is at least: those that did not reject are counted with the horizon.
+	LeastMean float64 `json:"mean_requests_at_least"`
 	// Found is the share of the simulated rollouts that rejected within Horizon requests.
 	Found   float64 `json:"found"`
 	Horizon float64 `json:"horizon_requests"`
@@ -88,10 +91,11 @@ func (r Rollout) rows(canaries, splits []float64, detect func(canary, split floa
 			row.Split, row.Procedure = split, string(d.Procedure)
 			row.Bound, row.BoundHours = d.Bound, d.Bound/r.Traffic
 			row.MeanRequests, row.Median, row.P90 = known(d.Mean, 1), known(d.Median, 1), known(d.P90, 1)
+			row.MeanHours = known(d.Mean, r.Traffic)
 			row.MedianHours, row.P90Hours = known(d.Median, r.Traffic), known(d.P90, r.Traffic)
 			row.Horizon, row.Runs = d.Horizon, d.Runs
 			if stats.Finite(d.Found) {
-				row.Found = d.Found
+				row.Found, row.LeastMean = d.Found, d.LeastMean
 			}
 			r.Rows = append(r.Rows, row)
 		}

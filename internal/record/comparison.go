@@ -16,11 +16,11 @@ type Comparison struct {
 	SliceCorrection string `json:"slice_correction"`
 	// Metrics are the differences over all paired cases, Slices those over the cases with a tag.
 	Metrics []Difference `json:"metrics"`
-	Slices  []Difference `json:"slices,omitempty"`
+	Slices  []Difference `json:"slices,omitzero"`
 	// Flips are paired samples whose verdict changed, newly failing first, at most MaxFlips; Counts counts all.
-	Flips    []Flip     `json:"flips,omitempty"`
+	Flips    []Flip     `json:"flips,omitzero"`
 	Counts   FlipCounts `json:"flip_counts"`
-	Warnings []string   `json:"warnings,omitempty"`
+	Warnings []string   `json:"warnings,omitzero"`
 }
 
 // MaxFlips bounds Comparison.Flips; critical and newly failing cases come first.
@@ -93,7 +93,7 @@ type Difference struct {
 	P        *float64 `json:"p"`
 	PWorse   *float64 `json:"p_worse,omitempty"`
 	Adjusted *float64 `json:"p_adjusted"`
-	// Test and Interval name the procedures, such as "McNemar mid-p" and "clustered t".
+	// Test and Interval name the procedures, such as "McNemar mid-p" and "tilted score".
 	Test     string `json:"test,omitempty"`
 	Interval string `json:"interval,omitempty"`
 	// Pairs is the number of paired cases, Clusters that of independent groups of them.

@@ -181,4 +181,6 @@ type Times struct {
 	// Throughput is finished samples per second of wall time.
 	Throughput float64 `json:"samples_per_second"`
 	Resumed    int     `json:"resumed,omitempty"` // how often the run was resumed
+	// Concurrency is how many requests the last sitting had under way at most.
+	Concurrency int `json:"concurrency,omitempty"`
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/record"
@@ -43,43 +44,67 @@ func placed(run *record.Run, at func(verdict.Decision) Place) []Placed {
 	return out
 }
 
+// Annotation is a mark that GitHub puts on a line of a file, or on the run when it has no place.
+type Annotation struct {
+	Place
+	Level       string // error, warning or notice
+	Title, Text string
+}
+
 // maxAnnotations is how many annotations of one kind GitHub keeps of a step.
 const maxAnnotations = 10
 
-// Annotations writes GitHub's workflow commands that mark the suite's lines: an error for each check that failed,
-// a warning for each that is undecided, and a notice of what is in quarantine.
-func Annotations(w io.Writer, run *record.Run, at func(verdict.Decision) Place) error {
+// Annotate writes GitHub's workflow commands for a list, of each level as many as GitHub keeps. The last of a longer
+// list says how many there are besides.
+func Annotate(w io.Writer, list []Annotation) error {
 	var b bytes.Buffer
-	counts := map[string]int{}
-	for _, p := range placed(run, at) {
-		level := "error"
-		if p.Verdict == verdict.Undecided {
-			level = "warning"
-		}
-		if counts[level]++; counts[level] > maxAnnotations {
-			continue
-		}
-		title := "telltale: " + p.Verdict.String()
-		if p.Metric != "" {
-			title += ": " + checkName(p.Decision)
-		}
-		fmt.Fprintf(&b, "::%s ", level)
-		if p.File != "" {
-			fmt.Fprintf(&b, "file=%s,", property(p.File))
-		}
-		if p.Line > 0 {
-			fmt.Fprintf(&b, "line=%d,", p.Line)
-		}
-		if p.Column > 0 {
-			fmt.Fprintf(&b, "col=%d,", p.Column)
-		}
-		fmt.Fprintf(&b, "title=%s::%s\n", property(oneLine(title, 120)), message(oneLine(reasonOf(p.Decision), 1000)))
+	total, shown := map[string]int{}, map[string]int{}
+	for _, a := range list {
+		total[a.Level]++
 	}
-	if held := flaky(run).held; held != "" {
-		fmt.Fprintf(&b, "::notice title=telltale: quarantine::%s\n", message(oneLine(held, 1000)))
+	for _, a := range list {
+		shown[a.Level]++
+		rest := total[a.Level] - maxAnnotations
+		switch {
+		case shown[a.Level] > maxAnnotations:
+			continue
+		case shown[a.Level] == maxAnnotations && rest > 0:
+			a.Title, a.Text, a.Line, a.Column = "telltale", fmt.Sprintf("%d more; GitHub shows %d of a kind", rest+1, maxAnnotations), 0, 0
+		}
+		fmt.Fprintf(&b, "::%s ", a.Level)
+		if a.File != "" {
+			fmt.Fprintf(&b, "file=%s,", property(a.File))
+		}
+		if a.Line > 0 {
+			fmt.Fprintf(&b, "line=%d,", a.Line)
+		}
+		if a.Column > 0 {
+			fmt.Fprintf(&b, "col=%d,", a.Column)
+		}
+		fmt.Fprintf(&b, "title=%s::%s\n", property(oneLine(a.Title, 120)), message(oneLine(a.Text, 1000)))
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// Annotations marks the suite's lines: an error for each check that failed, a warning for each that is undecided, and
+// a notice of what is in quarantine.
+func Annotations(w io.Writer, run *record.Run, at func(verdict.Decision) Place) error {
+	var list []Annotation
+	for _, p := range placed(run, at) {
+		a := Annotation{Place: p.Place, Level: "error", Title: "telltale: " + p.Verdict.String(), Text: reasonOf(p.Decision)}
+		if p.Verdict == verdict.Undecided {
+			a.Level = "warning"
+		}
+		if p.Metric != "" {
+			a.Title += ": " + checkName(p.Decision)
+		}
+		list = append(list, a)
+	}
+	if held := flaky(run).held; held != "" {
+		list = append(list, Annotation{Level: "notice", Title: "telltale: quarantine", Text: held})
+	}
+	return Annotate(w, list)
 }
 
 // message and property escape text for a workflow command.
@@ -112,7 +137,11 @@ func Comment(w io.Writer, src Source) error {
 		if len(body) > maxComment {
 			m = &markdown{run: src.Run, d: src.Digest}
 			m.head(src)
-			body = mark + "\n" + m.b.String() + "\nThe rest is too long for a comment; see " + code(MarkdownFile, keepName) + ".\n"
+			body = mark + "\n" + m.b.String()
+			if len(body) > maxComment {
+				body = body[:strings.LastIndexByte(body[:maxComment], '\n')+1]
+			}
+			body += "\nThe rest is too long for a comment; see " + code(MarkdownFile, keepName) + ".\n"
 		}
 		_, err := io.WriteString(w, body)
 		return err
@@ -147,9 +176,14 @@ type issueLines struct {
 // line of the suite. The fingerprint stays the same from run to run while the check does.
 func CodeQuality(w io.Writer, run *record.Run, at func(verdict.Decision) Place) error {
 	issues := []issue{}
+	seen := map[[sha256.Size]byte]int{}
 	severities := map[verdict.Verdict]string{verdict.Fail: "blocker", verdict.Error: "critical", verdict.Undecided: "major"}
 	for _, p := range placed(run, at) {
-		sum := sha256.Sum256([]byte(strings.Join([]string{p.File, p.Snapshot, p.Metric, p.Want}, "\x00")))
+		check := []string{p.File, p.Snapshot, p.Metric, p.Want}
+		sum := sha256.Sum256([]byte(strings.Join(check, "\x00")))
+		if seen[sum]++; seen[sum] > 1 { // GitLab shows one issue of a fingerprint
+			sum = sha256.Sum256([]byte(strings.Join(append(check, strconv.Itoa(seen[sum])), "\x00")))
+		}
 		issues = append(issues, issue{
 			Description: oneLine(reasonOf(p.Decision), 1000), CheckName: "telltale/" + oneLine(p.Metric, keepName), Fingerprint: hex.EncodeToString(sum[:16]),
 			Severity: severities[p.Verdict], Location: issueLocation{Path: p.File, Lines: issueLines{Begin: max(1, p.Line)}},

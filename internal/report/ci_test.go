@@ -54,6 +54,11 @@ func TestAnnotationsAreBounded(t *testing.T) {
 	if e, w := strings.Count(b.String(), "::error "), strings.Count(b.String(), "::warning "); e != 10 || w != 10 {
 		t.Errorf("%d errors and %d warnings, want 10 of each", e, w)
 	}
+	for _, level := range []string{"error", "warning"} {
+		if want := "::" + level + " file=suites/a.yaml,title=telltale::21 more; GitHub shows 10 of a kind\n"; !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
 }
 
 func TestCodeQuality(t *testing.T) {
@@ -77,6 +82,9 @@ func TestCodeQuality(t *testing.T) {
 	fail.Reason = "0.91"
 	if again := write(gated(fail)); again[0].Fingerprint != got[0].Fingerprint || again[0].Fingerprint == got[1].Fingerprint {
 		t.Error("a fingerprint goes by the check, not by its number")
+	}
+	if twice := write(gated(fail, fail)); twice[0].Fingerprint != got[0].Fingerprint || twice[1].Fingerprint == twice[0].Fingerprint {
+		t.Error("GitLab shows one issue of those with the same fingerprint")
 	}
 	if none := write(gated(verdict.Decision{Verdict: verdict.Pass})); none == nil || len(none) != 0 {
 		t.Errorf("%+v, want an empty list", none)
@@ -110,7 +118,15 @@ func TestCommentFits(t *testing.T) {
 		large.BySnapshot[id] = large.Metrics
 	}
 	src.Run = &large
-	if body := write(src); len(body) > maxComment+1000 || !strings.Contains(body, "too long for a comment") {
-		t.Errorf("%d bytes", len(body))
+	f := func() {
+		t.Helper()
+		if body := write(src); len(body) > 65_536 || !strings.Contains(body, "too long for a comment") || !strings.Contains(body, "## ") {
+			t.Errorf("%d bytes", len(body))
+		}
 	}
+	f()
+	for range 20 {
+		large.Warnings = append(large.Warnings, strings.Repeat("|", 1000))
+	}
+	f()
 }

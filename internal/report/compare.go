@@ -22,19 +22,19 @@ func WriteComparison(dir string, c *record.Comparison, gate *record.Gate) error 
 	return errors.Join(
 		writeNamed(dir, ComparisonMarkdownFile, func(w io.Writer) error { return ComparisonMarkdown(w, c, gate) }),
 		writeNamed(dir, ComparisonHTMLFile, func(w io.Writer) error { return ComparisonHTML(w, c, gate) }),
-		writeNamed(dir, ComparisonFile, func(w io.Writer) error { return ComparisonJSON(w, c) }),
+		writeNamed(dir, ComparisonFile, func(w io.Writer) error { return ComparisonJSON(w, c, gate) }),
 	)
 }
 
-// ComparisonJSON writes compare.json: indented, lists present even when empty.
-func ComparisonJSON(w io.Writer, c *record.Comparison) error {
-	out := *c
-	if out.Pairs == nil {
-		out.Pairs = []record.SnapshotPair{}
-	}
-	if out.Metrics == nil {
-		out.Metrics = []record.Difference{}
-	}
+// ComparisonJSON writes compare.json: indented, lists present even when empty. gate is the verdict by margins, nil when there
+// were none.
+func ComparisonJSON(w io.Writer, c *record.Comparison, gate *record.Gate) error {
+	out := struct {
+		record.Comparison
+		Gate *record.Gate `json:"gate,omitempty"`
+	}{*c, gate}
+	out.Pairs, out.Metrics, out.Slices = present(c.Pairs), present(c.Metrics), present(c.Slices)
+	out.Flips, out.Warnings = present(c.Flips), present(c.Warnings)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
@@ -42,4 +42,12 @@ func ComparisonJSON(w io.Writer, c *record.Comparison) error {
 		return fmt.Errorf("report: comparison as JSON: %w", err)
 	}
 	return nil
+}
+
+// present makes an empty list of none, which JSON would write as null or leave out.
+func present[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }

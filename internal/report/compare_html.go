@@ -182,9 +182,6 @@ func comparedValue(c *record.Comparison, d verdict.Decision) string {
 	if !finite(d.Value) {
 		return noData
 	}
-	if d.Outcome == "" {
-		return number(*d.Value)
-	}
 	name, _, _ := strings.Cut(d.Metric, "[tag=")
 	for i := range c.Metrics {
 		m := &c.Metrics[i]

@@ -150,6 +150,23 @@ func TestRunWithComparison(t *testing.T) {
 }
 
 // TestSideNames tells the two snapshots of one run apart.
+// A margin that is undecided shows the number as one that is decided.
+func TestComparedValue(t *testing.T) {
+	f := func(metric string, value float64, want string) {
+		t.Helper()
+		if got := comparedValue(exampleComparison(), verdict.Decision{Metric: metric, Value: &value}); got != want {
+			t.Errorf("%s: %q, want %q", metric, got, want)
+		}
+	}
+	f("pass_rate", -0.0251, "at worst -2.51 pp")
+	f("latency", 0.4754, "at worst +475 ms")
+	f("latency[tag=slow]", 0.4754, "at worst +475 ms")
+	f("nothing", 0.5, "at worst +0.500")
+	if got := comparedValue(exampleComparison(), verdict.Decision{Metric: "pass_rate"}); got != noData {
+		t.Errorf("without a number: %q", got)
+	}
+}
+
 func TestSideNames(t *testing.T) {
 	c := &record.Comparison{Base: record.RunRef{Name: "both"}, Head: record.RunRef{Name: "both"}, Pairs: []record.SnapshotPair{{Base: "small", Head: "large"}}}
 	if base, head := sideNames(c); base != "both, small" || head != "both, large" {

@@ -169,36 +169,64 @@ func (t comparison) differences(pair int) {
 	t.section(fit("Differences"+pairTitle(c.Pairs[pair]), t.Width))
 	rows := shownDifferences(c, pair)
 	rows = rows[:min(len(rows), termMetrics)]
-	for name := 40; ; name -= 2 {
+	g := t.fitted(func(name int) *grid {
 		g := newGrid(0)
 		g.right(2, 3, 4, 6)
 		g.add(plain(""), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed(fmt.Sprintf("%.4g%% interval", 100*c.Level)), dimmed("p"))
 		for _, d := range rows {
 			base, head, diff, interval := differenceCells(d)
-			g.add(t.signOf(d), plain(fit(metricLabel(d), name)), plain(" "+base), plain(head), plain(diff), plain(" "+interval), plain(probability(d.P)))
+			g.add(t.signOf(d), plain(middle(logLine(metricLabel(d), keepName), name)), plain(" "+base), plain(head), plain(diff), plain(" "+interval), plain(probability(d.P)))
 		}
-		if g.width()+2 > t.Width && name > 8 {
-			continue
+		return g
+	}, 2, 3)
+	for i, line := range t.table(g) {
+		t.line("  " + line)
+		if i > 0 {
+			t.wrap("      ", differenceNotes(t.c, rows[i-1]), dim)
 		}
-		for i, line := range g.lines(t.terminal) {
-			t.row(line)
-			if i > 0 {
-				t.wrap("      ", differenceNotes(t.c, rows[i-1]), dim)
-			}
-		}
-		return
 	}
 }
 
-// row writes a line of a table, clipped when even the shortest names leave it too wide.
-func (t comparison) row(line string) {
-	if t.ASCII {
-		line = asciiSigns.Replace(line)
+// longName and shortName are how many columns a name has at most, and at least before other columns give way.
+const (
+	longName  = 40
+	shortName = 8
+)
+
+// fitted builds a table with ever shorter names until it fits, and when the shortest do not do, without the spare columns.
+func (t comparison) fitted(build func(name int) *grid, spare ...int) *grid {
+	fits := func(g *grid) bool { return g.width()+2 <= t.Width }
+	for name := longName; name >= shortName; name -= 2 {
+		if g := build(name); fits(g) {
+			return g
+		}
 	}
-	if !t.Color && width(line)+2 > t.Width {
-		line = fit(line, t.room(2))
+	for name := longName; ; name -= 2 {
+		g := build(name)
+		g.drop(spare...)
+		if name == shortName || fits(g) {
+			return g
+		}
 	}
-	t.line("  " + line)
+}
+
+// table returns the lines of a table, clipped and without colours when it is too wide nevertheless.
+func (t comparison) table(g *grid) []string {
+	as := *t.terminal
+	wide := g.width()+2 > t.Width
+	if wide {
+		as.Color = false
+	}
+	lines := g.lines(&as)
+	for i := range lines {
+		if t.ASCII {
+			lines[i] = asciiSigns.Replace(lines[i])
+		}
+		if wide {
+			lines[i] = fit(lines[i], t.room(2))
+		}
+	}
+	return lines
 }
 
 // room is how many columns are left beside so many, for text that may end on an ellipsis.
@@ -352,7 +380,7 @@ func rankedSlices(c *record.Comparison) (rows []*record.Difference, shown int) {
 }
 
 func slicesSentence(c *record.Comparison, tests, shown int) string {
-	return fmt.Sprintf("%s of %s differ at %g with %s.", count(shown), numbered(tests, "test"), c.Alpha, corrections[c.SliceCorrection])
+	return fmt.Sprintf("%s of %s differ at %.3g with %s.", count(shown), numbered(tests, "test"), c.Alpha, corrections[c.SliceCorrection])
 }
 
 // slices shows the tags that differ most, and says what can be said of them.
@@ -365,21 +393,18 @@ func (t comparison) slices() {
 	t.section("By tag")
 	t.wrap("  ", slicesSentence(c, len(rows), shown))
 	rows = rows[:min(len(rows), compareSlices, max(shown, leastSlices))]
-	for name := 40; ; name -= 2 {
+	g := t.fitted(func(name int) *grid {
 		g := newGrid(0)
 		g.right(3, 4, 5, 6)
 		g.add(plain(""), dimmed("tag"), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed("p corr."))
 		for _, d := range rows {
 			base, head, diff, _ := differenceCells(d)
-			g.add(t.signOf(d), plain(fit(d.Tag, name)), plain(fit(metricLabel(d), name)), plain(base), plain(head), plain(diff), plain(probability(d.Adjusted)))
+			g.add(t.signOf(d), plain(fit(d.Tag, name)), plain(middle(logLine(metricLabel(d), keepName), name)), plain(base), plain(head), plain(diff), plain(probability(d.Adjusted)))
 		}
-		if g.width()+2 > t.Width && name > 8 {
-			continue
-		}
-		for _, line := range g.lines(t.terminal) {
-			t.row(line)
-		}
-		return
+		return g
+	}, 3, 4)
+	for _, line := range t.table(g) {
+		t.line("  " + line)
 	}
 }
 

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -46,6 +47,8 @@ func exampleComparison() *record.Comparison {
 	}
 }
 
+var escapes = regexp.MustCompile(`\x1b\[[0-9]*m`)
+
 func TestCompareTerminal(t *testing.T) {
 	gate := &record.Gate{Decision: verdict.Decision{Verdict: verdict.Fail, Metric: "pass_rate", Reason: "pass_rate fell"},
 		Checks: []verdict.Decision{{Verdict: verdict.Fail, Metric: "pass_rate", Reason: "pass_rate fell by 5 points, more than the margin of 2"}}}
@@ -59,6 +62,16 @@ func TestCompareTerminal(t *testing.T) {
 			out.Reset()
 			if err := CompareTerminal(&out, exampleComparison(), nil, TerminalOptions{Width: width, ASCII: ascii}); err != nil {
 				t.Fatal(err)
+			}
+			var colours bytes.Buffer
+			if err := CompareTerminal(&colours, exampleComparison(), nil, TerminalOptions{Width: width, ASCII: ascii, Color: true}); err != nil {
+				t.Fatal(err)
+			}
+			plain := strings.Split(escapes.ReplaceAllString(colours.String(), ""), "\n")
+			for i, line := range strings.Split(out.String(), "\n") {
+				if i >= len(plain) || strings.TrimRight(plain[i], " ") != line {
+					t.Fatalf("%d columns in colours %q, without %q", width, plain[min(i, len(plain)-1)], line)
+				}
 			}
 			for line := range strings.Lines(out.String()) {
 				line = strings.TrimSuffix(line, "\n")
@@ -75,20 +88,25 @@ func TestCompareTerminal(t *testing.T) {
 
 func TestComparisonJSON(t *testing.T) {
 	var out bytes.Buffer
-	if err := ComparisonJSON(&out, &record.Comparison{}); err != nil {
+	if err := ComparisonJSON(&out, &record.Comparison{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if s := out.String(); !strings.Contains(s, `"metrics": []`) || !strings.Contains(s, `"pairs": []`) {
-		t.Errorf("lists are null: %s", s)
+	for _, list := range []string{"pairs", "metrics", "slices", "flips", "warnings"} {
+		if s := out.String(); !strings.Contains(s, `"`+list+`": []`) || strings.Contains(s, `"gate"`) {
+			t.Errorf("%s is not there, or a gate that was not asked for: %s", list, s)
+		}
 	}
 	out.Reset()
 	want := exampleComparison()
-	if err := ComparisonJSON(&out, want); err != nil {
+	if err := ComparisonJSON(&out, want, &record.Gate{}); err != nil {
 		t.Fatal(err)
 	}
 	var got record.Comparison
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), `"gate": {`) {
+		t.Errorf("no verdict: %s", out.String())
 	}
 	if got.Metrics[1].Missing != 100 || got.Metrics[5].Diff != nil || *got.Metrics[0].Worse != 80 {
 		t.Errorf("%+v", got.Metrics)
@@ -97,7 +115,7 @@ func TestComparisonJSON(t *testing.T) {
 	nan := 0.0
 	nan /= nan
 	want.Metrics[0].P = &nan
-	if err := ComparisonJSON(&out, want); err == nil {
+	if err := ComparisonJSON(&out, want, nil); err == nil {
 		t.Error("a NaN was written")
 	}
 }

@@ -115,3 +115,17 @@ func TestHistory(t *testing.T) {
 		t.Error("a case of an earlier snapshot is suggested")
 	}
 }
+
+// Where only the newest runs of a series are shown, the legend says so.
+func TestHistoryOfManyRuns(t *testing.T) {
+	f := func(runs int, want string) {
+		t.Helper()
+		h := &record.FlakyHistory{Runs: make([]record.HistoryRun, runs), Series: []record.HistorySeries{{Provider: "p", Runs: make([]int, runs)}}}
+		var b bytes.Buffer
+		if err := History(&b, h, TerminalOptions{Width: 80}); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("%d runs: %v, no %q in %s", runs, err, want, b.String())
+		}
+	}
+	f(historyRuns, "By run, oldest first")
+	f(historyRuns+1, "By run, the newest 20, oldest first")
+}

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 
 	gold "github.com/telltale-llm/telltale/internal/golden"
 )
@@ -17,9 +20,11 @@ type GoldenChange struct {
 	Added, Kept, Dropped []string
 }
 
-// How much of a text is shown around what changed, in words, and of a text without a counterpart, in runes.
+// How much of a text is shown around what changed and of what changed in one place, in words, and of a text without a
+// counterpart, in runes.
 const (
 	contextWords = 8
+	changedWords = 200
 	goldenRunes  = 600
 )
 
@@ -90,10 +95,17 @@ func (t *terminal) words(first string, pieces []gold.Piece) {
 		line, used = line+shown, used+width(text)
 	}
 	for i, p := range pieces {
-		fields := strings.Fields(logLine(strings.ReplaceAll(p.Text, "\n", " ↵ "), 1<<16))
+		text := p.Text
+		if looksAlike(pieces, i) {
+			text = spelled(text)
+		}
+		fields := strings.Fields(strings.ReplaceAll(text, "\n", " ↵ "))
 		if p.Op == gold.Same {
 			fields = elided(fields, i > 0, i < len(pieces)-1)
+		} else if n := len(fields); n > changedWords {
+			fields = slices.Concat(fields[:changedWords/2], []string{fmt.Sprintf("(… %s words more …)", count(n-changedWords))}, fields[n-changedWords/2:])
 		}
+		fields = strings.Fields(logLine(strings.Join(fields, " "), 1<<16))
 		if len(fields) == 0 && p.Op != gold.Same {
 			fields = []string{"␣"} // white space alone
 		}
@@ -121,6 +133,38 @@ func (t *terminal) words(first string, pieces []gold.Piece) {
 		}
 	}
 	t.line(line)
+}
+
+// looksAlike says whether what changed cannot be seen: other code points for the same letters, or other white space.
+func looksAlike(pieces []gold.Piece, i int) bool {
+	p := pieces[i]
+	if p.Op == gold.Same {
+		return false
+	}
+	visible := func(s string) string { return strings.Join(strings.Fields(norm.NFKC.String(s)), " ") }
+	seen := visible(p.Text)
+	if seen == "" {
+		return true
+	}
+	for _, k := range []int{i - 1, i + 1} {
+		if k >= 0 && k < len(pieces) && pieces[k].Op != gold.Same && pieces[k].Op != p.Op && visible(pieces[k].Text) == seen {
+			return true
+		}
+	}
+	return false
+}
+
+// spelled writes what is not a plain letter, space or line end by its code point.
+func spelled(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r == '\n' || r >= ' ' && r < 0x7f {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+	}
+	return b.String()
 }
 
 // chunks cuts a word that is wider than a line.

@@ -30,7 +30,11 @@ func History(w io.Writer, h *record.FlakyHistory, opts TerminalOptions) error {
 		t.wrap("", fmt.Sprintf("%d series: answers of another snapshot, or judged by other recipes, are told apart and not pooled.", n))
 	}
 	t.line("")
-	t.wrap("", "By run, oldest first: ✓ passed, ✗ failed, ~ did both, ! error, ? no verdict, · not asked. The flake rate is the chance that two answers to the case get different verdicts.")
+	which := "oldest first"
+	if slices.ContainsFunc(h.Series, func(s record.HistorySeries) bool { return len(s.Runs) > historyRuns }) {
+		which = fmt.Sprintf("the newest %d, oldest first", historyRuns)
+	}
+	t.wrap("", "By run, "+which+": ✓ passed, ✗ failed, ~ did both, ! error, ? no verdict, · not asked. The flake rate is the chance that two answers to the case get different verdicts.")
 	return t.flush(w)
 }
 

@@ -340,7 +340,7 @@ type StatsRow struct {
 	ErrorRate                      *float64
 	P50, P95, P99, First           *float64 // seconds
 	PromptTokens, CompletionTokens int64
-	Cost                           float64
+	Cost                           float64  // of the exchanges whose cost is known; 0 may be that none is
 	Scores                         []string // NAME VALUE
 }
 
@@ -381,8 +381,12 @@ func Stats(w io.Writer, title string, by []string, rows []StatsRow, intervals bo
 				rate.styles = []style{red}
 			}
 		}
+		cost := plain("–")
+		if r.Cost > 0 {
+			cost = plain(dollars(r.Cost))
+		}
 		row = append(row[:first], plain(count(int(r.Count))), rate, plain(secondsOr(r.P50, "–")), plain(secondsOr(r.P95, "–")), plain(secondsOr(r.P99, "–")), plain(secondsOr(r.First, "–")),
-			plain(rough(float64(r.PromptTokens+r.CompletionTokens))), plain(dollars(r.Cost)))
+			plain(rough(float64(r.PromptTokens+r.CompletionTokens))), cost)
 		g.add(row...)
 	}
 	for _, line := range g.lines(t) {

@@ -32,3 +32,19 @@ func TestExchangeGuarded(t *testing.T) {
 		Name: "hot", ID: "beef", Outcome: "changed", Hits: map[string]int{"people/email": 2, "ids": 1}, Repaired: true, Asked: "ids", Model: "small", Held: 40, Failure: "cut",
 	}}, "  guard        hot (beef): changed, cut; found ids 1×, people/email 2×; repaired; asked again because of ids; fallback small; at most 40 bytes held back")
 }
+
+// TestStatsCost shows no cost of nothing where no price was known.
+func TestStatsCost(t *testing.T) {
+	f := func(cost float64, want string) {
+		t.Helper()
+		var b bytes.Buffer
+		if err := Stats(&b, "chat", nil, []StatsRow{{Count: 3, Cost: cost}}, false, TerminalOptions{Width: 120}); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(b.String()); !strings.HasSuffix(got, want) {
+			t.Errorf("%q, want it to end in %q", got, want)
+		}
+	}
+	f(0, " –")
+	f(.5, " $0.50")
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -301,12 +302,9 @@ func TestJUnitChecksOfSnapshots(t *testing.T) {
 }
 
 func TestTerminalFitsItsWidth(t *testing.T) {
-	for _, s := range scenes() {
-		if s.name == "hostile" {
-			continue // words without a break may stick out
-		}
-		for _, w := range []int{50, 64, 80, 100, 140} {
-			s.opts = TerminalOptions{Width: w, Dir: "results/of/a/run"}
+	for _, s := range append(scenes(), alikeScene()) {
+		for i, w := range []int{50, 64, 80, 100, 140} {
+			s.opts = TerminalOptions{Width: w, Dir: "results/of/a/run", ASCII: i%2 == 1}
 			text := render(t, "terminal.txt", s)
 			for line := range strings.SplitSeq(text, "\n") {
 				if width(line) > w {
@@ -319,6 +317,45 @@ func TestTerminalFitsItsWidth(t *testing.T) {
 			}
 		}
 	}
+}
+
+// alikeScene has metrics whose long names, some of them wide, begin alike.
+func alikeScene() scene {
+	src := small().source()
+	mean := -0.25
+	for i := range 12 {
+		src.Run.Metrics[fmt.Sprintf("the share of answers about refunds that name the right amount %d", i)] = record.Metric{Kind: "mean", Mean: &mean, N: 1}
+		src.Run.Metrics[fmt.Sprintf("正確さ・日本語の指標名がとても長い場合の割合です👩‍👩‍👧‍👦%d", i)] = record.Metric{Kind: "mean", Mean: &mean, N: 1}
+	}
+	return scene{name: "alike", src: src}
+}
+
+func TestTerminalTellsNamesApart(t *testing.T) {
+	s := alikeScene()
+	for _, w := range []int{50, 80} {
+		s.opts.Width = w
+		text := render(t, "terminal.txt", s)
+		for i := range 12 {
+			if !regexp.MustCompile(fmt.Sprintf(`(?m)^  the share .*….* %d\b`, i)).MatchString(text) || !regexp.MustCompile(fmt.Sprintf(`(?m)^  正確さ.*👩‍👩‍👧‍👦%d\b`, i)).MatchString(text) {
+				t.Errorf("%d columns: the metrics that end in %d cannot be told from others:\n%s", w, i, text)
+			}
+		}
+	}
+}
+
+func TestMiddle(t *testing.T) {
+	f := func(s string, columns int, want string) {
+		t.Helper()
+		got := middle(s, columns)
+		if got != want || width(got) > max(columns, 1) {
+			t.Errorf("%q in %d columns: %q, want %q", s, columns, got, want)
+		}
+	}
+	f("accuracy", 8, "accuracy")
+	f("accuracy.1", 8, "accur….1")
+	f("正確さの割合.12", 9, "正確さ…12")
+	f("👩‍👩‍👧‍👦👩‍👩‍👧‍👦👩‍👩‍👧‍👦", 5, "👩‍👩‍👧‍👦…👩‍👩‍👧‍👦")
+	f("accuracy", 1, "…")
 }
 
 // harmless checks that a log does not obey what a model wrote.

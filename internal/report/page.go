@@ -92,7 +92,7 @@ func (p *page) tiles(run *record.Run) {
 }
 
 func newMetricView(m metricRow) metricView {
-	v := metricView{Name: m.name, Title: m.name, Kind: m.Kind, Value: m.value, Interval: m.interval, Count: m.count, NoData: !m.hasData(),
+	v := metricView{Name: m.name, Title: m.name, Kind: m.Kind, Value: m.value, Interval: sameUnit(m.value, m.interval), Count: m.count, NoData: !m.hasData(),
 		Quantiles: m.quantiles(), Signature: m.Signature, Plot: whisker(m)}
 	if m.Missing > 0 {
 		v.Missing = count(m.Missing)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/metric"
@@ -16,6 +18,7 @@ func Plan(w io.Writer, p *plan.Suite, opts TerminalOptions) error {
 	s := planText{t, p}
 	s.head()
 	s.table()
+	s.sizes()
 	s.margins()
 	s.basis()
 	return t.flush(w)
@@ -48,13 +51,35 @@ func amount(x float64, unit string, asPoints bool) string {
 }
 
 // points writes a difference of shares in percentage points.
-func points(x float64) string { return number(math.Round(1e4*x)/100) + " points" }
+func points(x float64) string {
+	n := rounded(100 * x)
+	if n == "1" {
+		return "1 point"
+	}
+	return n + " points"
+}
+
+// rounded writes a number that is an estimate: three digits say more than it knows.
+func rounded(x float64) string {
+	if math.Abs(x) >= 1000 {
+		return number(math.Round(x))
+	}
+	return strconv.FormatFloat(x, 'g', 3, 64)
+}
 
 func (s planText) head() {
 	p := s.p
 	s.line(s.paint("Plan", bold) + "  " + fit(p.Path, s.Width-6))
-	s.line(fmt.Sprintf("  %s cases × %s × %s each", count(p.Cases), numbered(p.Cells, "snapshot"), numbered(p.Repeats, "answer")))
-	s.line(fmt.Sprintf("  %s, one-sided test at α %s, power %s", p.Metric, number(p.Goal.Alpha), percent(p.Goal.Power)))
+	cases := count(p.Cases) + " cases"
+	if p.Groups < p.Cases {
+		cases += " in " + numbered(p.Groups, "group")
+	}
+	s.line(fmt.Sprintf("  %s × %s × %s each", cases, numbered(p.Cells, "snapshot"), numbered(p.Repeats, "answer")))
+	sides := "one-sided"
+	if p.Goal.TwoSided {
+		sides = "two-sided"
+	}
+	s.wrap("  ", fmt.Sprintf("%s, %s test at α %.3g, power %s%%", p.Metric, sides, p.Goal.Alpha, rounded(100*p.Goal.Power)))
 	s.line("")
 	if own := p.Own(); own == nil || own.Detect == nil {
 		s.wrap("  ", fmt.Sprintf("With these cases no %s can be told from chance with that power.", s.worse()), bold, yellow)
@@ -69,7 +94,12 @@ func (s planText) head() {
 // effect says what a wanted drop takes.
 func (s planText) effect() {
 	var ways []string
-	if o := s.p.Own(); o != nil && o.Cases > 0 {
+	o := s.p.Own()
+	if o != nil && o.Detect != nil && *o.Detect <= s.p.Effect && o.Cases > 0 {
+		s.wrap("  ", fmt.Sprintf("A %s of %s is found; %s cases with %s each would be enough.", s.worse(), s.amount(s.p.Effect), count(o.Cases), numbered(o.Repeats, "answer")))
+		return
+	}
+	if o != nil && o.Cases > 0 {
 		ways = append(ways, fmt.Sprintf("%s cases with %s each", count(o.Cases), numbered(o.Repeats, "answer")))
 	}
 	for i := range s.p.Options {
@@ -114,7 +144,38 @@ func (s planText) table() {
 		if o.Cost != nil {
 			cost = dollars(*o.Cost)
 		}
-		g.add(append(row, plain(count(o.Samples)), plain(rough(o.Prompt+o.Completion)), plain(cost), plain(seconds(math.Ceil(60*o.Minutes))))...)
+		g.add(append(row, plain(count(o.Samples)), plain(rough(o.Tokens())), plain(cost), plain(seconds(math.Ceil(60*o.Minutes))))...)
+	}
+	for _, line := range g.lines(s.terminal) {
+		s.line("  " + line)
+	}
+}
+
+// sizes shows what other numbers of cases would find.
+func (s planText) sizes() {
+	s.section("Found with other numbers of cases, by answers to each")
+	g := newGrid(1)
+	head := []cell{{"cases", []style{dim}}}
+	for i := range s.p.Options {
+		head = append(head, cell{count(s.p.Options[i].Repeats), []style{dim}})
+	}
+	for i := range head {
+		g.right(i)
+	}
+	head = append(head, cell{"one answer each takes", []style{dim}})
+	g.add(head...)
+	for i := range s.p.Sizes {
+		size := &s.p.Sizes[i]
+		row := []cell{plain(count(size.Cases))}
+		for _, d := range size.Detect {
+			text := strings.TrimSuffix(strings.TrimSuffix(s.detect(d), "s"), " point")
+			row = append(row, plain(text))
+		}
+		takes := rough(size.Spend.Tokens()) + " tokens"
+		if c := size.Spend.Cost; c != nil && *c > 0 {
+			takes = dollars(*c)
+		}
+		g.add(append(row, plain(takes+", "+seconds(math.Ceil(60*size.Spend.Minutes))))...)
 	}
 	for _, line := range g.lines(s.terminal) {
 		s.line("  " + line)
@@ -139,7 +200,7 @@ func orNone(n int) string {
 func rough(x float64) string {
 	switch {
 	case x >= 1e6:
-		return number(math.Round(x/1e4)/100) + "M"
+		return rounded(x/1e6) + "M"
 	case x >= 1e4:
 		return number(math.Round(x/1e3)) + "k"
 	}
@@ -154,9 +215,9 @@ func (s planText) margins() {
 	for _, m := range s.p.Margins {
 		need := "no number of cases is enough"
 		if m.Cases > 0 {
-			need = fmt.Sprintf("%s cases make it %s", count(m.Cases), percent(s.p.Goal.Power))
+			need = fmt.Sprintf("%s cases make it %s", count(m.Cases), rounded(100*s.p.Goal.Power)+"%")
 		}
-		s.wrap("  ", fmt.Sprintf("%s, margin %s: shown to be within it in %s of runs; %s", m.Metric, amount(m.Margin, m.Unit, m.Points), percent(m.Chance), need))
+		s.wrap("  ", fmt.Sprintf("%s, margin %s: shown to be within it in %s of runs; %s", m.Metric, amount(m.Margin, m.Unit, m.Points), rounded(100*m.Chance)+"%", need))
 	}
 }
 
@@ -176,15 +237,15 @@ func numbered(n int, noun string) string { return count(n) + " " + plural(n, nou
 func RolloutPlan(w io.Writer, r *plan.Rollout, opts TerminalOptions) error {
 	t := newTerminal(opts)
 	t.line(t.paint("Rollout plan", bold))
-	what, of, amount := "events at a rate of "+percent(r.Baseline), "its rate", func(row *plan.RolloutRow) string { return percent(row.Candidate) }
+	what, of, amount := "events at a rate of "+exactPercent(r.Baseline), "its rate", func(row *plan.RolloutRow) string { return exactPercent(row.Candidate) }
 	if r.Scores != nil {
 		what = fmt.Sprintf("scores with a mean of %g and a standard deviation of %g", r.Scores.Mean, r.Scores.SD)
 		of, amount = "its mean", func(row *plan.RolloutRow) string { return fmt.Sprintf("%g", row.Mean) }
 	}
 	t.wrap("  ", fmt.Sprintf("%s in the control arm, %s requests an hour, α %g", what, number(r.Traffic), r.Alpha))
-	t.section("Until a worse canary is withdrawn")
+	t.section("Until a worse canary is withdrawn, in requests of both arms and in time")
 	g := newGrid(1)
-	head := []cell{plain("canary"), plain(of), plain("bound"), plain("median"), plain("9 of 10"), plain("median"), plain("9 of 10")}
+	head := []cell{plain("share"), plain(of), plain("bound"), plain("mean"), plain("median"), plain("9 of 10"), plain("mean"), plain("9 of 10")}
 	for i := range head {
 		head[i].styles = []style{dim}
 		g.right(i)
@@ -192,11 +253,15 @@ func RolloutPlan(w io.Writer, r *plan.Rollout, opts TerminalOptions) error {
 	g.add(head...)
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		cells := []cell{plain(percent(row.Split)), plain(amount(row)), plain(requests(&row.Bound)), plain(requests(row.Median)), plain(requests(row.P90)), plain(hours(row.MedianHours)), plain(hours(row.P90Hours))}
-		for i := range cells {
-			if i > 2 && row.Runs == 0 {
-				cells[i] = plain("unknown")
-			}
+		cells := []cell{plain(exactPercent(row.Split)), plain(amount(row)), plain(requests(row.Bound))}
+		if row.Runs == 0 {
+			unknown := plain("unknown")
+			cells = append(cells, unknown, unknown, unknown, unknown, unknown)
+		} else {
+			mean, meanTime := spans(row.MeanRequests, row.LeastMean, r.Traffic)
+			median, _ := spans(row.Median, row.Horizon, r.Traffic)
+			most, mostTime := spans(row.P90, row.Horizon, r.Traffic)
+			cells = append(cells, plain(mean), plain(median), plain(most), plain(meanTime), plain(mostTime))
 		}
 		g.add(cells...)
 	}
@@ -204,30 +269,76 @@ func RolloutPlan(w io.Writer, r *plan.Rollout, opts TerminalOptions) error {
 		t.line("  " + line)
 	}
 	t.line("")
-	t.wrap("  ", "Requests are of both arms. No procedure finds the change in fewer than the bound, on average; the others are of the e-process that a rollout uses, by simulation.")
+	t.wrap("  ", fmt.Sprintf("No procedure has a mean below the bound. The others are of %s, by simulation. A figure with > is one that the simulation did not wait for.", procedures(r)))
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		stage := fmt.Sprintf("! with %s of the traffic a %s of %s ", percent(row.Split), strings.TrimPrefix(of, "its "), amount(row))
+		stage := fmt.Sprintf("! with %s of the traffic a %s of %s ", exactPercent(row.Split), strings.TrimPrefix(of, "its "), amount(row))
 		switch {
 		case row.Runs == 0:
-			t.wrap("  ", stage+fmt.Sprintf("takes too long to simulate; it is not found in fewer than %s requests on average (%s)", requests(&row.Bound), hours(&row.BoundHours)), yellow)
+			t.wrap("  ", stage+fmt.Sprintf("takes too long to simulate; it is not found in fewer than %s requests on average (%s)", requests(row.Bound), longTime(row.BoundHours)), yellow)
 		case row.Median == nil:
-			t.wrap("  ", stage+fmt.Sprintf("is found in %s of rollouts within %s requests: this stage cannot see it", percent(row.Found), requests(&row.Horizon)), yellow)
+			t.wrap("  ", stage+fmt.Sprintf("is found in %s of rollouts within %s requests: this stage cannot see it", percent(row.Found), requests(row.Horizon)), yellow)
 		}
 	}
 	return t.flush(w)
 }
 
-func requests(x *float64) string {
-	if !finite(x) {
-		return "never"
+// procedures names the e-processes that were simulated.
+func procedures(r *plan.Rollout) string {
+	var names []string
+	for i := range r.Rows {
+		if name := r.Rows[i].Procedure; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
-	return count(int(math.Ceil(*x)))
+	if len(names) == 1 {
+		return "the e-process that a rollout uses (" + names[0] + ")"
+	}
+	return "the e-processes that a rollout uses (" + strings.Join(names, ", ") + ")"
 }
 
+// exactPercent writes a share with the digits that were given for it, up to six.
+func exactPercent(x float64) string { return strconv.FormatFloat(100*x, 'g', 6, 64) + "%" }
+
+// spans writes a number of requests and the time for them, or what they are above.
+func spans(x *float64, above, traffic float64) (n, time string) {
+	sign := ""
+	if !finite(x) {
+		sign, x = ">", &above
+	}
+	return sign + requests(*x), sign + longTime(*x/traffic)
+}
+
+// requests writes a number of requests, from a hundred thousand on with three digits.
+func requests(x float64) string {
+	switch {
+	case x < 1e5:
+		return count(int(math.Ceil(x)))
+	case x < 999.5e3:
+		return strconv.FormatFloat(x/1e3, 'f', 0, 64) + "k"
+	case x < 999.5e6:
+		return strconv.FormatFloat(x/1e6, 'g', 3, 64) + "M"
+	default:
+		return strconv.FormatFloat(x, 'g', 3, 64)
+	}
+}
+
+// hours writes a time in hours.
 func hours(x *float64) string {
 	if !finite(x) {
 		return "never"
 	}
 	return seconds(3600 * *x)
+}
+
+// longTime writes a time in hours that may be years.
+func longTime(x float64) string {
+	switch days := x / 24; {
+	case x < 100:
+		return hours(&x)
+	case days < 1000:
+		return strings.TrimSuffix(strconv.FormatFloat(days, 'f', 1, 64), ".0") + " days"
+	default:
+		return strconv.FormatFloat(days/365.25, 'g', 3, 64) + " years"
+	}
 }

@@ -77,9 +77,9 @@ func (t *terminal) flush(w io.Writer) error {
 	return err
 }
 
-// asciiSigns replaces the signs the summary is drawn with.
-var asciiSigns = strings.NewReplacer("✓", "+", "✗", "x", "–", "-", "…", "...", "·", ".", "●", "o", "├", "[", "┤", "]",
-	"─", "-", "╎", "|", "≥", ">=", "“", "\"", "”", "\"", "↵", "\\n")
+// asciiSigns replaces the signs the summary is drawn with, those that clipped text holds by one as wide.
+var asciiSigns = strings.NewReplacer("✓", "+", "✗", "x", "–", "-", "…", "~", "·", ".", "●", "o", "├", "[", "┤", "]",
+	"─", "-", "╎", "|", "≥", ">=", "“", "\"", "”", "\"", "↵", "|")
 
 type terminal struct {
 	TerminalOptions
@@ -161,9 +161,15 @@ func (t *terminal) wrap(indent, s string, styles ...style) {
 	if t.ASCII {
 		s = asciiSigns.Replace(s)
 	}
-	room := t.Width - len(indent)
-	line := ""
+	for _, line := range Wrap(s, t.Width-len(indent)) {
+		t.line(indent + t.paint(line, styles...))
+	}
+}
+
+// Wrap breaks s between words into lines of at most room columns.
+func Wrap(s string, room int) (lines []string) {
 	words := strings.Fields(s)
+	line := ""
 	for i := 0; i < len(words); i++ {
 		w := words[i]
 		if runes := []rune(w); width(w) > room {
@@ -173,7 +179,7 @@ func (t *terminal) wrap(indent, s string, styles ...style) {
 			i--
 		}
 		if line != "" && width(line)+1+width(w) > room {
-			t.line(indent + t.paint(line, styles...))
+			lines = append(lines, line)
 			line = ""
 		}
 		if line != "" {
@@ -182,8 +188,9 @@ func (t *terminal) wrap(indent, s string, styles ...style) {
 		line += w
 	}
 	if line != "" {
-		t.line(indent + t.paint(line, styles...))
+		lines = append(lines, line)
 	}
+	return lines
 }
 
 func (t *terminal) head(src Source) {
@@ -220,10 +227,11 @@ func (t *terminal) gate() {
 	}
 	g := newGrid(1)
 	for _, c := range checks[:min(len(checks), termMetrics)] {
-		g.add(cell{mark(c.Verdict), []style{hue(c.Verdict), bold}}, plain(logLine(checkName(c), 60)),
+		g.add(cell{mark(c.Verdict), []style{hue(c.Verdict), bold}}, plain(logLine(checkName(c), keepName)),
 			plain(decidingValue(t.run, c)), plain(logLine(c.Want, 30)))
 	}
 	g.right(2)
+	g.narrow(1, min(60, t.Width-2-g.width()+g.widths[1]))
 	if g.width()+2 > t.Width {
 		for _, c := range checks[:min(len(checks), termMetrics)] {
 			t.wrap("  ", t.paint(mark(c.Verdict), hue(c.Verdict), bold)+" "+logLine(deciding(t.run, c), 200))
@@ -288,11 +296,12 @@ func (t *terminal) metricGrid(rows []metricRow) {
 		if !r.hasData() {
 			value.styles = []style{yellow}
 		}
-		g.add(plain("  "+logLine(r.name, 40)), value, plain(r.interval), plain(r.count))
+		g.add(plain("  "+logLine(r.name, keepName)), value, plain(sameUnit(r.value, r.interval)), plain(r.count))
 	}
+	g.narrow(0, min(43, t.Width-g.width()+g.widths[0]))
 	if g.width() > t.Width {
 		for _, r := range rows {
-			t.line("  " + fit(r.name, t.Width-2))
+			t.line("  " + middle(logLine(r.name, keepName), t.Width-2))
 			t.wrap("    ", r.statement())
 			t.metricNotes(r)
 		}
@@ -314,6 +323,14 @@ func (t *terminal) metricGrid(rows []metricRow) {
 		t.line(line)
 		t.metricNotes(r)
 	}
+}
+
+// sameUnit is an interval without the unit that the value beside it has.
+func sameUnit(value, interval string) string {
+	if at := strings.LastIndexByte(value, ' '); at > 0 {
+		return strings.TrimSuffix(interval, value[at:])
+	}
+	return interval
 }
 
 // metricNotes writes what a metric's line has no column for.
@@ -455,6 +472,37 @@ func fit(s string, columns int) string {
 	return out
 }
 
+// middle clips a name to a number of columns in its middle: names that begin alike are told apart by their ends.
+func middle(s string, columns int) string {
+	if width(s) <= columns {
+		return s
+	}
+	var clusters []string
+	for g := uniseg.NewGraphemes(s); g.Next(); {
+		clusters = append(clusters, g.Str())
+	}
+	head, tail := "", ""
+	first, last := 0, len(clusters)-1
+	for room := columns - 1; first <= last; {
+		// Two columns of the beginning for each of the end.
+		next, side := clusters[last], &tail
+		if width(head) <= 2*width(tail) {
+			next, side = clusters[first], &head
+		}
+		if room -= width(next); room < 0 {
+			break
+		}
+		if side == &head {
+			head += next
+			first++
+		} else {
+			tail = next + tail
+			last--
+		}
+	}
+	return head + "…" + tail
+}
+
 func (t *terminal) errors() {
 	list := errorReasons(t.run.Summary)
 	if len(list) == 0 {
@@ -523,6 +571,29 @@ func (g *grid) add(cells ...cell) {
 			g.widths = append(g.widths, 0)
 		}
 		g.widths[i] = max(g.widths[i], width(c.text))
+	}
+}
+
+// leastName is what is left of the shortest name for it to say anything.
+const leastName = 16
+
+// narrow clips the texts of a column, none of them to less than leastName.
+func (g *grid) narrow(at, columns int) {
+	columns = max(columns, leastName)
+	g.widths[at] = 0
+	for _, row := range g.rows {
+		row[at].text = middle(row[at].text, columns)
+		g.widths[at] = max(g.widths[at], width(row[at].text))
+	}
+}
+
+// drop empties columns, which then take no room but their gap.
+func (g *grid) drop(columns ...int) {
+	for _, c := range columns {
+		g.widths[c] = 0
+		for _, row := range g.rows {
+			row[c].text = ""
+		}
 	}
 }
 

@@ -54,6 +54,12 @@ func (a *Assertion) Golden() (use GoldenUse, ok bool) {
 	return g.use(), true
 }
 
+// AsksJudge says that the assertion itself asks a judge model, apart from its parts.
+func (a *Assertion) AsksJudge() bool {
+	use, ok := a.Golden()
+	return a.kind.Judged || ok && use.Match == matchJudged
+}
+
 // goldenFiles keeps what was read of each file, for the cases of a suite share it, and so that all of a run is
 // compared with the same content.
 type goldenFiles struct {
@@ -210,12 +216,12 @@ func textMatch(how string, form func(string) string) goldenMatch {
 	return func(_ context.Context, in *Input, accepted []string) (Result, error) {
 		out := form(in.Response.Output)
 		if slices.ContainsFunc(accepted, func(a string) bool { return form(a) == out }) {
-			return judged(true, "the output is %sone of the %d accepted", how, len(accepted)), nil
+			return judged(true, "%sthe output is one of the %d accepted", how, len(accepted)), nil
 		}
 		if len(accepted) > 1 {
-			return judged(false, "the output is %snone of the %d accepted, of which one is %s", how, len(accepted), quote(accepted[0])), nil
+			return judged(false, "%sthe output is none of the %d accepted, of which one is %s", how, len(accepted), quote(accepted[0])), nil
 		}
-		return judged(false, "the output is %snot the accepted %s", how, quote(accepted[0])), nil
+		return judged(false, "%sthe output is not the accepted %s", how, quote(accepted[0])), nil
 	}
 }
 
