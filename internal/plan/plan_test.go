@@ -191,6 +191,28 @@ func TestMarginChance(t *testing.T) {
 	near(t, "chance with the cases it asks for", need.Chance, g.Power, 0.005)
 }
 
+// Of a rate, cases of which none changes leave a drop open, however little varies.
+func TestMarginUnseen(t *testing.T) {
+	f := func(v Variance, margin float64, n int, chance float64, cases int) {
+		t.Helper()
+		m := NewMargin(&v, "pass_rate", "", margin, n, 5, Goal{Alpha: 0.05, Power: 0.8})
+		near(t, "chance", m.Chance, chance, 1e-9)
+		if m.Cases != cases {
+			t.Errorf("%d cases, want %d", m.Cases, cases)
+		}
+	}
+	still := Variance{Mean: 1, Design: 1, Binary: true}
+	f(still, 0.02, 30, 0, 149)
+	f(still, 0.02, 148, 0, 149)
+	f(still, 0.02, 149, 1, 149)
+	f(still, 0.10, 30, 1, 29)
+	f(still, 1, 30, 1, 2)
+	f(still, 0, 30, 0, 0)
+	f(still, 0.02, 0, 0, 149)
+	f(Variance{Mean: 1, Design: 2, Binary: true}, 0.10, 30, 0, 57)
+	f(Variance{Mean: 1, Design: 1}, 0.02, 30, 1, 2)
+}
+
 func TestTableAndSpend(t *testing.T) {
 	price := 0.002
 	s := Suite{Cases: 100, Repeats: 3, Effect: 0.05, Goal: Goal{Alpha: 0.05, Power: 0.8}, Variance: DefaultAssumed.Variance()}

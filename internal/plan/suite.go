@@ -62,21 +62,38 @@ type Margin struct {
 // NewMargin says what a margin asks of n cases with k answers a side.
 func NewMargin(v *Variance, metric, unit string, margin float64, n, k int, g Goal) Margin {
 	m := Margin{Metric: metric, Margin: margin, Unit: unit, Basis: v.Basis, Points: v.Points(unit)}
+	if !(margin > 0) {
+		return m
+	}
 	variance := v.Of(k)
 	z := distuv.UnitNormal.Quantile(1 - g.Alpha)
-	switch {
-	case variance == 0:
-		m.Chance, m.Cases = 1, 2
-	case margin > 0:
-		if n > 0 {
-			m.Chance = distuv.UnitNormal.CDF(margin/math.Sqrt(variance/float64(n)) - z)
-		}
-		need := factor(g) / margin
-		if cases := math.Ceil(need * need * variance); cases < maxCases {
-			m.Cases = int(cases)
-		}
+	if n > 0 && margin > v.unseen(float64(n), g.Alpha) {
+		// Certain where nothing varies, for the quotient is infinite.
+		m.Chance = distuv.UnitNormal.CDF(margin/math.Sqrt(variance/float64(n)) - z)
+	}
+	need := factor(g) / margin
+	cases := max(math.Ceil(need*need*variance), v.seen(margin, g.Alpha), 2)
+	if cases < maxCases {
+		m.Cases = int(cases)
 	}
 	return m
+}
+
+// unseen is the drop of a rate that n cases leave open even when not one of them changes, 1 − α^(1/n): that share of cases is
+// not among them with a chance of α. 0 for other metrics.
+func (v *Variance) unseen(n, alpha float64) float64 {
+	if !v.Binary {
+		return 0
+	}
+	return 1 - math.Pow(alpha, v.Design/n)
+}
+
+// seen is how many cases leave no drop by the margin unseen.
+func (v *Variance) seen(margin, alpha float64) float64 {
+	if !v.Binary || margin >= 1 {
+		return 0
+	}
+	return math.Floor(v.Design*math.Log(alpha)/math.Log1p(-margin)) + 1
 }
 
 // Usage is what the samples of a cell, a provider with a prompt, are expected to use.
