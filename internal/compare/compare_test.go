@@ -315,6 +315,18 @@ func TestIdenticalRuns(t *testing.T) {
 	f([]answer{pass("a"), pass("b"), pass("c")})
 }
 
+// Seconds below 1 are no share: nothing says that a case might take a whole one.
+func TestStillSeconds(t *testing.T) {
+	list := many(10, 1, 1)
+	for i := range list {
+		list[i].secs = 0.001
+	}
+	d := find(t, compared(t, list, list, Options{}).Metrics, "latency", "")
+	if d.Interval != intervalStill || d.High == nil || *d.High <= 0 || *d.High > 0.001 {
+		t.Errorf("%s to %s by %s", show(d.Low), show(d.High), d.Interval)
+	}
+}
+
 func TestExchangeMirrors(t *testing.T) {
 	f := func(a, b []answer, tol float64) {
 		t.Helper()

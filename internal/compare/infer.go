@@ -295,7 +295,7 @@ func (e *estimate) reach() float64 {
 // by the largest values that were seen.
 func (e *estimate) still(diff float64) {
 	y, w := e.g.largest()
-	if e.g.bounded {
+	if e.g.bounded && e.d.Unit == "" { // seconds below 1 are no share
 		y = w
 	}
 	if y == 0 {

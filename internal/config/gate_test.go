@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ gate:
   correction: bonferroni
   on_undecided: extend
   max_samples: 12
+  interval: exact
   critical: [case-1, "tag=safety"]
   judges: {audit: audit.json, agreement: 0.6}
   pass_rate: ">= 0.95"
@@ -31,17 +33,17 @@ gate:
 		t.Fatal(err)
 	}
 	r := l.Regression
-	if r.Baseline != "main" || r.BaselinePos.Line != 6 || r.Alpha != 0.01 || r.Power != 0.9 || r.Correction != "bonferroni" || r.OnUndecided != "extend" || r.MaxSamples != 12 {
+	if r.Baseline != "main" || r.BaselinePos.Line != 6 || r.Alpha != 0.01 || r.Power != 0.9 || r.Correction != "bonferroni" || r.OnUndecided != "extend" || r.MaxSamples != 12 || !r.Exact {
 		t.Errorf("%+v", r)
 	}
-	if len(r.Critical) != 2 || r.Critical[0].Name != "case-1" || r.Critical[1].Name != "tag=safety" || r.Critical[0].Pos.Line != 12 {
+	if len(r.Critical) != 2 || r.Critical[0].Name != "case-1" || r.Critical[1].Name != "tag=safety" || r.Critical[0].Pos.Line != 13 {
 		t.Errorf("critical %+v", r.Critical)
 	}
 	if j := r.Judges; j == nil || len(j.Files) != 1 || j.Files[0].Name != "audit.json" || j.ByName || j.Agreement != 0.6 || j.Coefficient != "kappa" {
 		t.Errorf("judges %+v", j)
 	}
 	for i := range r.Margins {
-		if r.Margins[i].Pos.Line != 15+i && i < 4 {
+		if r.Margins[i].Pos.Line != 16+i && i < 4 {
 			t.Errorf("margin %d at %v", i, r.Margins[i].Pos)
 		}
 		r.Margins[i].Pos = Pos{}
@@ -77,7 +79,7 @@ func TestGateMistakes(t *testing.T) {
 		if !strings.HasPrefix(err.Error(), "suite.yaml:"+line) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n%v\ndoes not begin with line %s and say %q", gate, err, line, want)
 		}
-		if list, many := err.(Errors); many && len(list) != 1 || strings.Count(err.Error(), "suite.yaml:") != 1 {
+		if list, many := errors.AsType[Errors](err); many && len(list) != 1 || strings.Count(err.Error(), "suite.yaml:") != 1 {
 			t.Errorf("%s\nmore than one mistake: %v", gate, err)
 		}
 	}
@@ -88,6 +90,9 @@ func TestGateMistakes(t *testing.T) {
 	f("gate: {power: 1}", "4:15: gate.power", "below 1")
 	f("gate: {power: 80}", "4:15: gate.power", "such as 0.8")
 	f("gate: {correction: fdr}", "4:20: gate.correction", "want holm, bonferroni, none")
+	f("gate: {interval: jeffreys}", "4:18: gate.interval", "want wilson, exact")
+	f("gate: {interval: {margin: 0.1}}", "4:18: gate.interval", "not a string")
+	f("gate: {interval: \">= 0.5\"}", "4:18: gate.interval", "want wilson, exact")
 	f("gate: {on_undecided: pass}", "4:22: gate.on_undecided", "want fail, warn, extend")
 	f("gate: {on_undecided: [fail]}", "4:22: gate.on_undecided", "not a text")
 	f("gate: {max_samples: 4}", "4:21: gate.max_samples", "on_undecided: extend beside it")

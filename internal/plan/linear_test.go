@@ -228,7 +228,7 @@ func TestLinearRefuses(t *testing.T) {
 	if l.Corpus(&p, 0, func(v []float64) float64 { return 1 / (v[0] - 2) }) {
 		t.Error("a number that is not finite without one answer")
 	}
-	if p.Cases() != 0 && p.sides == 2 {
+	if len(p.cases) != 0 && p.sides == 2 {
 		t.Error("a side was filled")
 	}
 }

@@ -93,9 +93,6 @@ func (p *Pilot) cluster(group string) int {
 	return p.clusters - 1
 }
 
-// Cases is the number of cases seen.
-func (p *Pilot) Cases() int { return len(p.cases) }
-
 // Variance is what the answers show, completed by what is assumed. ok is false with fewer than two cases.
 func (p *Pilot) Variance(a Assumed) (v Variance, ok bool) {
 	if p.sides == 2 {

@@ -159,7 +159,7 @@ func TestPilotOfNothing(t *testing.T) {
 	var p Pilot
 	p.Add(0, "a", "", math.NaN())
 	p.Add(7, "a", "", 1)
-	if _, ok := p.Variance(DefaultAssumed); ok || p.Cases() != 0 {
+	if _, ok := p.Variance(DefaultAssumed); ok || len(p.cases) != 0 {
 		t.Error("something was made of nothing")
 	}
 	p.Add(0, "a", "", 1)

@@ -279,6 +279,9 @@ func differenceNotes(c *record.Comparison, d *record.Difference) string {
 	if d.Test != "" {
 		add("%s", strings.TrimSuffix(d.Test+", "+d.Interval, ", "))
 	}
+	if finite(d.P) && *d.P <= 1-c.Level && finite(d.Low) && finite(d.High) && *d.Low < 0 && *d.High > 0 {
+		add("the interval allows for cases that were not drawn, and holds 0")
+	}
 	if d.Why != "" {
 		add("%s", d.Why)
 	}

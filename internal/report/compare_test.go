@@ -26,7 +26,7 @@ func exampleComparison() *record.Comparison {
 			{Metric: "pass_rate", Kind: "rate", Better: "higher", Base: num(0.9), Head: num(0.85), Diff: num(-0.05), Stderr: num(0.01), Unpaired: num(0.013), Low: num(-0.07), High: num(-0.03),
 				Bound: num(-0.07), P: num(0.00001), PWorse: num(0.000005), Adjusted: num(0.00002), Test: "McNemar mid-p", Interval: "Tango score", Pairs: 1200, Clusters: 1200, Worse: whole(80), Improved: whole(20)},
 			{Metric: "a.metric.with.a.very.long.name.that.has.to.be.clipped", Kind: "mean", Better: "higher", Base: num(0.5), Head: num(0.75), Diff: num(0.25), Low: num(0.00001234), High: num(0.5),
-				P: num(0.04), PWorse: num(0.98), Adjusted: num(1), Test: "sign-flip permutation", Interval: "BCa bootstrap", Pairs: 1100, Clusters: 40, Missing: 100},
+				P: num(0.04), PWorse: num(0.98), Adjusted: num(1), Test: "sign-flip permutation", Interval: "tilted score", Pairs: 1100, Clusters: 40, Missing: 100},
 			{Metric: "latency", Kind: "mean", Unit: "s", Better: "lower", Base: num(0.8), Head: num(0.4), Diff: num(-0.4), Low: num(-0.5), High: num(-0.3), P: num(0.001), PWorse: num(1), Adjusted: num(1), Pairs: 1200, Clusters: 1200},
 			{Metric: "cost", Kind: "mean", Unit: "usd", Better: "lower", Base: num(0.0123), Head: num(0.0124), Diff: num(0.0001), Low: num(-0.00000004), High: num(0.0002), P: num(0.06), Pairs: 1200, Clusters: 1200},
 			{Metric: "length", Kind: "mean", Unit: "words", Base: num(120), Head: num(1250), Diff: num(1130), Low: num(1100), High: num(1160), P: num(0), Pairs: 1200, Clusters: 1200},

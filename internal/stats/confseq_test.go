@@ -74,7 +74,8 @@ func TestEmpiricalProcessLILVector(t *testing.T) {
 	f(1000, 1e-6, 100, .85, .111136867235)
 	printed, _ := EmpiricalProcessLIL(1000, .05, 100, .85)
 	near(t, "radius, as printed", printed, .08204769, 1.1e-7)
-	if c := 1000*math.Pow(.08204769/.85, 2) - math.Log1p(math.Log(10)); lilError(c, .85) <= .05 {
+	scaled := .08204769 / .85
+	if c := 1000*scaled*scaled - math.Log1p(math.Log(10)); lilError(c, .85) <= .05 {
 		t.Error("the printed radius would do")
 	}
 	for _, bad := range []float64{math.NaN(), 0, 1, -1} {
