@@ -98,7 +98,7 @@ func (r *row) share(m method) float64 { return float64(r.found(m)) / float64(r.r
 func (r *row) found(m method) int { return sort.SearchFloat64s(r.at[m], math.Inf(1)) }
 
 func (r *row) interval(m method) (low, high float64) {
-	i, _ := stats.ClopperPearson(r.found(m), r.runs, 0.95)
+	i, _ := stats.ClopperPearson(float64(r.found(m)), float64(r.runs), 0.95)
 	return i.Low, i.High
 }
 

@@ -147,7 +147,7 @@ func (s *session) results(dir *runDir, r *rounds, out runner.Outcome) (*Finished
 	var none gate.Ruling
 	acc, err := metric.New(metric.Options{
 		Snapshots: len(s.plan.Cells), Expect: s.check.expected(), Finishers: scorer.CorpusFinisher, Scale: scorer.CorpusScale,
-		Bounded: s.check.bounded, Signatures: s.check.signatureMap(), Tags: s.gateTags(),
+		Bounded: s.check.bounded, Signatures: s.check.signatureMap(), Tags: s.gateTags(), Exact: s.suite.Regression.Exact,
 	})
 	if err != nil {
 		return nil, none, err

@@ -24,6 +24,7 @@ type wireRegression struct {
 	Alpha       *float64    `json:"alpha,omitempty" jsonschema:"exclusiveMinimum=0,maximum=0.5,description=Chance of failing an unchanged system; 0.05 when it is not set"`
 	Power       *float64    `json:"power,omitempty" jsonschema:"minimum=0.5,exclusiveMaximum=1,description=Chance of finding the effect that reasons name as the smallest; 0.8 when it is not set"`
 	Correction  string      `json:"correction,omitempty" jsonschema:"enum=holm,enum=bonferroni,enum=none,description=Correction of the tests over all margins; holm when it is not set"`
+	Interval    string      `json:"interval,omitempty" jsonschema:"enum=wilson,enum=exact,description=Interval of the run's rates: wilson or exact (Clopper-Pearson); wilson when it is not set"`
 	OnUndecided wireText    `json:"on_undecided,omitempty" jsonschema:"description=What a margin without enough evidence does: fail; warn; or extend to draw more repeats. Without it the run is undecided"`
 	MaxSamples  *int        `json:"max_samples,omitempty" jsonschema:"minimum=2,description=Repeats per case that extend may reach; four times samples when it is not set"`
 	Critical    wireNamed   `json:"critical,omitempty" jsonschema:"description=Cases that must pass: ids or tag=NAME"`
@@ -301,6 +302,9 @@ func (r *Regression) take(d *decoder, w *wireRegression, fs []field) {
 	if d.oneOf(at("correction"), w.Correction, "", "holm", "bonferroni", "none") {
 		r.Correction = w.Correction
 	}
+	if d.oneOf(at("interval"), w.Interval, "", "wilson", "exact") {
+		r.Exact = w.Interval == "exact"
+	}
 	if d.oneOf(w.OnUndecided.Pos, w.OnUndecided.Text, "", "fail", "warn", "extend") {
 		r.OnUndecided, r.OnUndecidedPos = w.OnUndecided.Text, w.OnUndecided.Pos
 	}
@@ -365,6 +369,7 @@ func (s *Suite) regressionContent() map[string]any {
 	set("alpha", r.Alpha, r.Alpha > 0)
 	set("power", r.Power, r.Power > 0)
 	set("correction", r.Correction, r.Correction != "")
+	set("interval", "exact", r.Exact)
 	set("on_undecided", r.OnUndecided, r.OnUndecided != "")
 	set("max_samples", r.MaxSamples, r.MaxSamples > 0)
 	if j := r.Judges; j != nil {

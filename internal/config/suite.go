@@ -378,6 +378,8 @@ type Regression struct {
 	Power float64
 	// Correction over the margins: holm (also when empty), bonferroni or none.
 	Correction string
+	// Exact says that the intervals of the run's rates are to be Clopper-Pearson's; without it they are Wilson's.
+	Exact bool
 	// OnUndecided is what a verdict of "underpowered" does: empty leaves it undecided (exit code 3), fail
 	// makes it a failure, warn lets the run pass with a warning, extend draws more repeats.
 	OnUndecided    string

@@ -208,8 +208,12 @@ func intervalBounds(m record.Metric) (low, high float64, ok bool) {
 		return math.Inf(-1), math.Inf(1), false
 	}
 	n := effective(m)
-	worst, ok1 := stats.Wilson(least*n, n, stats.Level)
-	best, ok2 := stats.Wilson(most*n, n, stats.Level)
+	interval := stats.Wilson
+	if m.Interval == record.IntervalExact {
+		interval = stats.ClopperPearson
+	}
+	worst, ok1 := interval(least*n, n, stats.Level)
+	best, ok2 := interval(most*n, n, stats.Level)
 	if !ok1 || !ok2 {
 		return math.Inf(-1), math.Inf(1), false
 	}

@@ -30,6 +30,14 @@ func rate(k, n, missing int) record.Metric {
 	return m
 }
 
+// exact is a rate of a run whose gate asked for exact intervals.
+func exact(k, n, missing int) record.Metric {
+	m := rate(k, n, missing)
+	i, _ := stats.ClopperPearson(float64(k), float64(n), stats.Level)
+	m.Low, m.High, m.Interval = &i.Low, &i.High, record.IntervalExact
+	return m
+}
+
 // seconds is an unbounded mean with a 95% interval of ±half.
 func seconds(mean, half float64, n, missing int) record.Metric {
 	p95 := 2 * mean
@@ -67,6 +75,8 @@ func TestDecideRules(t *testing.T) {
 		"one_case":   oneCase,
 		"latency":    noP99,
 		"slow":       seconds(0.5, 0.1, 96, 4),
+		"exact":      exact(20, 20, 0),
+		"exact_lost": exact(20, 20, 1),
 		"ifeval":     rate(0, 0, 541),
 		"corpus":     {Kind: "corpus", N: 10, Clusters: 10, Mean: number(48.53)},
 	}
@@ -129,6 +139,13 @@ func TestDecideRules(t *testing.T) {
 	f("lost", "low >= 0.8", verdict.Pass, "")
 	f("clear", "low >= 0.92", verdict.Undecided, "the 4 missing observations could tip it")
 	f("lost", "low >= 0.999", verdict.Fail, "")
+	// Wilson's interval of 20 in 20 begins at 0.8389, the exact one at 0.8316.
+	f("exact", "low >= 0.83", verdict.Pass, "(20/20, 95% exact interval 0.832–1.000): its 95% interval is at least 0.83")
+	f("exact", "low >= 0.835", verdict.Undecided, "about 1 more sample would tell")
+	f("exact", "low >= 0.9", verdict.Undecided, "about 16 more samples would tell")
+	f("exact_lost", "low >= 0.83", verdict.Undecided, "the 1 missing observation could tip it")
+	f("exact_lost", "low >= 0.76", verdict.Undecided, "")
+	f("exact_lost", "low >= 0.75", verdict.Pass, "")
 	f("slow", "<= 1s", verdict.Undecided, "could be anything")
 	f("slow", "p95 <= 2s", verdict.Undecided, "could be anything")
 	f("slow", "high <= 2s", verdict.Undecided, "")

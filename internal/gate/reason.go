@@ -24,7 +24,11 @@ func describeAgainst(name string, m record.Metric, bar float64) string {
 		behind = fmt.Sprintf("%s/%d", strconv.FormatFloat(*m.Count, 'g', 12, 64), m.N)
 	}
 	if m.Low != nil && m.High != nil {
-		behind += fmt.Sprintf(", 95%% interval %s–%s", short(*m.Low, ""), short(*m.High, m.Unit))
+		kind := "interval"
+		if m.Interval == record.IntervalExact {
+			kind = "exact interval"
+		}
+		behind += fmt.Sprintf(", 95%% %s %s–%s", kind, short(*m.Low, ""), short(*m.High, m.Unit))
 	}
 	return fmt.Sprintf("%s %s (%s)", name, against(*m.Mean, bar, m.Unit), behind)
 }
@@ -136,7 +140,11 @@ func moreSamples(m record.Metric, bar float64) string {
 	n, d := float64(m.N), math.Abs(*m.Mean-bar)
 	var need float64
 	if m.Kind == "rate" {
-		need = stats.WilsonTrials(*m.Mean, bar, stats.Level)*n/effective(m) - n
+		trials := stats.WilsonTrials
+		if m.Interval == record.IntervalExact {
+			trials = stats.ClopperPearsonTrials
+		}
+		need = trials(*m.Mean, bar, stats.Level)*n/effective(m) - n
 	} else {
 		half := *m.High - *m.Mean // on the bar's side, for an interval need not reach as far to both
 		if bar < *m.Mean {
@@ -152,7 +160,7 @@ func moreSamples(m record.Metric, bar float64) string {
 	case need > 1e6:
 		return "it would take more than a million more samples"
 	}
-	return fmt.Sprintf("about %s more samples would tell, if the value stays", strconv.FormatFloat(roundUp(need), 'f', -1, 64))
+	return fmt.Sprintf("about %s would tell, if the value stays", plural(int(roundUp(need)), "more sample"))
 }
 
 // roundUp rounds up to two digits.

@@ -111,12 +111,12 @@ func (a *Aggregator) publish(found *problems, s *series, name, kind, unit string
 	}
 	switch kind {
 	case kindRate:
-		finishRate(&m, &r)
+		a.finishRate(&m, &r)
 	case kindRatio:
 		m.N = int(math.Round(r.W()))
-		finishBounded(&m, &r, !s.fractional, float64(missing)*s.maxWeight)
+		a.finishBounded(&m, &r, !s.fractional, float64(missing)*s.maxWeight)
 	default:
-		finishBounded(&m, &r, bounded && !s.outside, float64(missing))
+		a.finishBounded(&m, &r, bounded && !s.outside, float64(missing))
 		if s.quantiles.N() > 0 && !s.negative {
 			m.Quantiles = quantiles(&s.quantiles)
 		}
@@ -124,25 +124,41 @@ func (a *Aggregator) publish(found *problems, s *series, name, kind, unit string
 	return m
 }
 
-// finishRate sets the Wilson interval, on the effective number of trials when they are clustered.
-func finishRate(m *record.Metric, r *stats.Ratio) {
+// finishRate sets the interval of a rate, on the effective number of trials when they are clustered.
+func (a *Aggregator) finishRate(m *record.Metric, r *stats.Ratio) {
 	n := float64(m.N)
 	if m.Clusters < m.N {
 		se, _ := r.ClusteredSE()
-		if n = stats.EffectiveTrials(*m.Mean, se, m.N, m.Clusters, stats.Level); n < float64(m.N) {
+		n = stats.EffectiveTrials(*m.Mean, se, m.N, m.Clusters, stats.Level)
+		if a.opts.Exact {
+			n = math.Min(n, r.LeastTrials()) // the spread that few clusters show may be too small
+		}
+		if n < float64(m.N) {
 			m.Effective = ptr(n)
 		}
 	}
-	if i, ok := stats.Wilson(*m.Mean*n, n, stats.Level); ok {
+	if i, ok := a.share(m, n); ok {
 		setInterval(m, i)
 	}
 	setBounds(m, r, float64(m.Missing))
 }
 
+// share is the interval of a share that was seen in n trials.
+func (a *Aggregator) share(m *record.Metric, n float64) (stats.Interval, bool) {
+	if !a.opts.Exact {
+		return stats.Wilson(*m.Mean*n, n, stats.Level)
+	}
+	i, ok := stats.ClopperPearson(*m.Mean*n, n, stats.Level)
+	if ok {
+		m.Interval = record.IntervalExact
+	}
+	return i, ok
+}
+
 // finishBounded sets the t interval. Values known to lie within 0 to 1 spread no more than a rate
-// does: when all clusters agree, Wilson with a trial for each cluster stands in for the spread that
+// does: when all clusters agree, the interval of a share with a trial for each cluster stands in for the spread that
 // was not seen. missing is the weight of what is missing, for a ratio at the largest weight seen.
-func finishBounded(m *record.Metric, r *stats.Ratio, bounded bool, missing float64) {
+func (a *Aggregator) finishBounded(m *record.Metric, r *stats.Ratio, bounded bool, missing float64) {
 	i, ok := r.Interval(stats.Level)
 	if !bounded {
 		if ok {
@@ -150,8 +166,8 @@ func finishBounded(m *record.Metric, r *stats.Ratio, bounded bool, missing float
 		}
 		return
 	}
-	if c := float64(m.Clusters); !ok && m.Clusters > 1 {
-		i, ok = stats.Wilson(*m.Mean*c, c, stats.Level)
+	if !ok && m.Clusters > 1 {
+		i, ok = a.share(m, float64(m.Clusters))
 	}
 	if ok {
 		setInterval(m, i.Clip(0, 1))

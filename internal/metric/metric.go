@@ -1,5 +1,5 @@
 // Package metric turns scored samples into the metrics of a run, each with an interval that fits
-// what it is: Wilson for rates, clustered standard errors for means and ratios, a grouped jackknife
+// what it is: Wilson or Clopper-Pearson for rates, clustered standard errors for means and ratios, a grouped jackknife
 // for corpus metrics such as BLEU.
 //
 // Samples pass through an Aggregator once, in plan order, and are not kept: memory grows with the
@@ -45,6 +45,9 @@ type Options struct {
 	// Bounded says that a mean metric's values always lie within 0 to 1, so that what is missing
 	// can be bounded. nil means that none of the scorers' means do.
 	Bounded func(metric string) bool
+	// Exact asks for Clopper-Pearson intervals of rates, whose clusters then count as a trial each at most; without it
+	// they are Wilson's.
+	Exact bool
 	// Tags are tags that get metrics of their own before any others.
 	Tags []string
 	// Signatures holds the recipes behind each metric or score name. A name that is not found

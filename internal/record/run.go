@@ -135,9 +135,12 @@ func (s Summary) Counted() Summary {
 	return s
 }
 
+// IntervalExact is the Interval of a Metric whose gate asked for exact intervals.
+const IntervalExact = "exact"
+
 // Metric is one aggregated number. Mean is nil when there was nothing to aggregate.
 type Metric struct {
-	// Kind is rate (share of n, Wilson interval), mean (clustered standard error, t interval), ratio
+	// Kind is rate (share of n, Wilson or Clopper-Pearson interval), mean (clustered standard error, t interval), ratio
 	// (Σvalue/Σweight, clustered), corpus (from summed statistics, grouped jackknife) or derived (from
 	// other metrics, without an interval; N is the least of theirs, Missing the most).
 	Kind   string   `json:"kind"`
@@ -145,6 +148,8 @@ type Metric struct {
 	Stderr *float64 `json:"stderr"`
 	Low    *float64 `json:"low"`
 	High   *float64 `json:"high"`
+	// Interval is IntervalExact when Low and High are the ends of a Clopper-Pearson interval; empty otherwise.
+	Interval string `json:"interval,omitempty"`
 	// N is the number of observations: samples, or for a ratio its total weight.
 	N int `json:"n"`
 	// Count is Σvalue: the numerator of a rate or a ratio, the total of cost and tokens.

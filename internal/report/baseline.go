@@ -76,7 +76,7 @@ func BaselineShow(w io.Writer, s *baseline.Stored, opts TerminalOptions) error {
 		for _, name := range names[:min(len(names), termMetrics)] {
 			m := run.Metrics[name]
 			share := m.Kind == "rate"
-			cells := []cell{plain(fit(name, max(room, 8))), plain(quantity(m.Mean, m.Unit, share)), plain("n " + count(m.N)), plain(interval(m.Low, m.High, m.Unit, share))}
+			cells := []cell{plain(fit(name, max(room, 8))), plain(quantity(m.Mean, m.Unit, share)), plain("n " + count(m.N)), plain(metricInterval(m, share))}
 			if room < 0 {
 				cells = cells[:3] // a narrow terminal
 			}

@@ -93,12 +93,21 @@ func newMetricRow(name string, m record.Metric, limits []threshold) metricRow {
 		return r
 	}
 	r.value = quantity(m.Mean, m.Unit, r.share)
-	r.interval = interval(m.Low, m.High, m.Unit, r.share)
+	r.interval = metricInterval(m, r.share)
 	r.count = count(m.N)
 	if r.share && finite(m.Count) {
 		r.count = number(*m.Count) + "/" + count(m.N)
 	}
 	return r
+}
+
+// metricInterval is the interval of a metric, and whether it is an exact one.
+func metricInterval(m record.Metric, share bool) string {
+	s := interval(m.Low, m.High, m.Unit, share)
+	if s != "" && m.Interval == record.IntervalExact {
+		s += " exact"
+	}
+	return s
 }
 
 func within01(x *float64) bool { return x == nil || *x >= 0 && *x <= 1 }

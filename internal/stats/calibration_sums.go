@@ -87,7 +87,7 @@ func (s BinSums) DebiasedUpper(trials float64) float64 {
 		}
 		p, y := s[k+1]/n, math.Min(math.Max(s[k+2]/n, 0), 1)
 		theta := (p-y)*(p-y) - y*(1-y)/(n-1)
-		i, ok := exactShare(y*n*trials, n*trials, Level)
+		i, ok := ClopperPearson(y*n*trials, n*trials, Level)
 		if !ok {
 			return math.NaN()
 		}

@@ -31,7 +31,7 @@ func TestRateIntervalCoverage(t *testing.T) {
 	}
 	for _, n := range []int{10, 30, 100, 300} {
 		for _, p := range []float64{.02, .1, .3, .5, .77, .95} {
-			one("Clopper-Pearson", n, p, .95, 1, func(k int) (Interval, bool) { return ClopperPearson(k, n, .95) })
+			one("Clopper-Pearson", n, p, .95, 1, func(k int) (Interval, bool) { return ClopperPearson(float64(k), float64(n), .95) })
 			one("Wilson", n, p, .89, .99, func(k int) (Interval, bool) { return Wilson(float64(k), float64(n), .95) })
 		}
 	}

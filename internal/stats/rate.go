@@ -2,6 +2,7 @@ package stats
 
 import (
 	"math"
+	"sort"
 
 	"gonum.org/v1/gonum/stat/distuv"
 )
@@ -47,16 +48,12 @@ func WilsonTrials(p, bar, level float64) float64 {
 	return z * z * bar * (1 - bar) / (d * d)
 }
 
-// ClopperPearson returns the exact interval for k successes out of n independent trials (Clopper
+// ClopperPearson returns the exact interval for a rate of successes k out of n independent trials (Clopper
 // and Pearson 1934), by quantiles of the Beta distribution. It covers at least as often as level
-// says, usually more often. ok is false when there were no trials, k is not within [0, n] or level not within (0, 1).
-func ClopperPearson(k, n int, level float64) (i Interval, ok bool) {
-	return exactShare(float64(k), float64(n), level)
-}
-
-// exactShare is ClopperPearson for numbers of trials that need not be whole, such as effective ones.
-func exactShare(k, n, level float64) (i Interval, ok bool) {
-	if !(n > 0) || !(k >= 0) || k > n || !(level > 0 && level < 1) {
+// says, usually more often. k and n may be fractions, as they are when n is an effective sample size (Korn and
+// Graubard 1998). ok is false when there were no trials, k is not within [0, n] or level not within (0, 1).
+func ClopperPearson(k, n, level float64) (i Interval, ok bool) {
+	if !(n > 0) || !(k >= 0) || !(k <= n) || math.IsInf(n, 0) || !(level > 0 && level < 1) {
 		return Interval{}, false
 	}
 	tail := (1 - level) / 2
@@ -70,13 +67,31 @@ func exactShare(k, n, level float64) (i Interval, ok bool) {
 	return i, true
 }
 
+// ClopperPearsonTrials is WilsonTrials for ClopperPearson: the least whole number of trials, searched up to 2³⁰
+// and infinite beyond.
+func ClopperPearsonTrials(p, bar, level float64) float64 {
+	if !(level > 0 && level < 1) {
+		return math.NaN()
+	}
+	const most = 1 << 30
+	n := 1 + sort.Search(most, func(n int) bool {
+		i, ok := ClopperPearson(p*float64(n+1), float64(n+1), level)
+		return ok && (bar < i.Low || bar > i.High)
+	})
+	if n > most {
+		return math.Inf(1)
+	}
+	return float64(n)
+}
+
 // EffectiveTrials returns how many independent trials a rate is worth whose n observations come in
 // fewer than n clusters. By the design effect (Kish 1965) that is p(1−p)/SE² with the clustered
 // standard error se; se is itself an estimate from few clusters, so the figure is reduced by
 // (z/t)² with clusters−1 degrees of freedom (Korn and Graubard 1998). At a rate of 0 or 1 there is
 // no spread to estimate a design effect from: the clusters are then counted as one trial each.
 // By simulation the Wilson interval of it covers 92% of the time with 10 to 20 clusters and 94% or
-// more with 50 (nominal 95%). The result is at most n; 0 means that it cannot be told, as with a single cluster or for a
+// more with 50 (nominal 95%), less near 0 and 1, where few clusters show how much they spread: see
+// Ratio.LeastTrials. The result is at most n; 0 means that it cannot be told, as with a single cluster or for a
 // level outside (0, 1).
 func EffectiveTrials(p, se float64, n, clusters int, level float64) float64 {
 	if clusters >= n {

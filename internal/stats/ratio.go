@@ -121,6 +121,19 @@ func (r *Ratio) Interval(level float64) (i Interval, ok bool) {
 	return Interval{v - half, v + half}, true
 }
 
+// LeastTrials returns the number of independent trials that a rate is worth, in which w counts the observations of a
+// cluster, if all observations of a cluster are alike (Kish 1965):
+//
+//	(Σw)² / Σ_c w_c²
+//
+// It is the number of clusters when they are of one size. Whatever the clusters have in common, the rate varies no
+// more than that of so many trials; no estimate from the data is in it, for sizes that do not depend on the outcome.
+// NaN when there is no weight.
+func (r *Ratio) LeastTrials() float64 {
+	w := r.W()
+	return w * w / r.ww.Value()
+}
+
 func (r *Ratio) smallSample() float64 {
 	c := float64(r.clusters)
 	return math.Sqrt(c / (c - 1))

@@ -66,12 +66,32 @@ func TestWilsonTrials(t *testing.T) {
 	}
 }
 
+// The first number of trials at which the exact interval lets go of the bar, by a search over scipy.stats.beta.ppf.
+func TestClopperPearsonTrials(t *testing.T) {
+	f := func(p, bar, want float64) {
+		t.Helper()
+		if n := ClopperPearsonTrials(p, bar, 0.95); n != want {
+			t.Errorf("ClopperPearsonTrials(%v, %v) = %v, want %v", p, bar, n, want)
+		}
+	}
+	f(1, 0.95, 72)
+	f(1, 0.83, 20)
+	f(0.97, 0.95, 461)
+	f(0.5, 0.6, 104)
+	f(0, 0.17, 20)
+	f(0, 0.01, 368)
+	f(0.9, 0.9, math.Inf(1))
+	if n := ClopperPearsonTrials(0.9, 0.95, 2); !math.IsNaN(n) {
+		t.Errorf("%v trials at a level that is none", n)
+	}
+}
+
 func TestClopperPearsonVectors(t *testing.T) {
-	f := func(k, n int, low, high float64) {
+	f := func(k, n, low, high float64) {
 		t.Helper()
 		i, ok := ClopperPearson(k, n, 0.95)
 		if !ok {
-			t.Fatalf("ClopperPearson(%d, %d) refused", k, n)
+			t.Fatalf("ClopperPearson(%v, %v) refused", k, n)
 		}
 		near(t, "low", i.Low, low, 5.01e-7)
 		near(t, "high", i.High, high, 5.01e-7)
@@ -79,7 +99,12 @@ func TestClopperPearsonVectors(t *testing.T) {
 	f(81, 263, .252737, .367622)
 	f(0, 20, 0, .168433)
 	f(20, 20, 1-.168433, 1)
-	for _, bad := range [][2]int{{0, 0}, {-1, 5}, {6, 5}} {
+	// Fractions of trials, by scipy.stats.beta.ppf.
+	f(49.9, 62.5, .677797, .889296)
+	f(.05, 20, 0, .172962)
+	f(19.95, 20, .827038, 1)
+	f(.3, 4.7, .000001, .612254+5e-6)
+	for _, bad := range [][2]float64{{0, 0}, {-1, 5}, {6, 5}, {math.NaN(), 5}, {1, math.NaN()}, {1, math.Inf(1)}} {
 		if _, ok := ClopperPearson(bad[0], bad[1], 0.95); ok {
 			t.Errorf("ClopperPearson(%v) was given", bad)
 		}
