@@ -165,14 +165,14 @@ func (s *session) judging(cells []plan.Usage, run *record.Run, all *took, name s
 	}
 }
 
-// quote is the price of a sample of a cell; an answer that no vendor sells costs nothing.
+// quote is the price of a sample of a cell; nil where none is known, as for a program of the user's own.
 func (s *session) quote(cell int, u *plan.Usage) *float64 {
 	for _, p := range s.providers {
 		if p.spec.Name() != s.plan.Cells[cell].ProviderName {
 			continue
 		}
 		if p.info.Quote == nil {
-			return new(float64)
+			return nil
 		}
 		prompt, completion := int(math.Round(u.Prompt)), int(math.Round(u.Completion))
 		return p.info.Quote(record.Usage{Prompt: prompt, Completion: completion, Total: prompt + completion})
