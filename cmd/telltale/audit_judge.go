@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -73,23 +74,23 @@ both a label and a verdict, 4 could not be done.`,
 	fl.StringVar(&f.Against, "against", "", "earlier audit `file` to compare with")
 	fl.Float64Var(&f.Alpha, "alpha", config.DefaultAlpha, "chance of seeing drift where there is none")
 	formatFlag(cmd, &f.format)
+	_ = cmd.RegisterFlagCompletionFunc("scale", cobra.FixedCompletions(scales, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
+var scales = []string{string(audit.Nominal), string(audit.Ordinal)}
+
 func runAuditJudge(cmd *cobra.Command, f *judgeFlags) (err error) {
-	if err := oneOf("format", f.format, compareFormats); err != nil {
+	if err := errors.Join(oneOf("format", f.format, compareFormats), oneOf("scale", f.scale, scales)); err != nil {
 		return err
 	}
+	f.Scale = audit.Scale(f.scale)
 	if !(f.Alpha > 0 && f.Alpha < 1) {
 		return &usageError{fmt.Errorf("--alpha %v: want a number above 0 and below 1", f.Alpha)}
 	}
 	if f.Map, err = labelPairs("map", f.renamed); err != nil {
 		return err
 	}
-	if err := oneOf("scale", f.scale, []string{string(audit.Nominal), string(audit.Ordinal)}); err != nil {
-		return err
-	}
-	f.Scale = audit.Scale(f.scale)
 	if f.SwapLabels, err = labelPairs("swap", f.swaps); err != nil {
 		return err
 	}

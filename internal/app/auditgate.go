@@ -115,7 +115,7 @@ func (s *session) auditPath(file config.Named) string {
 	if filepath.IsAbs(file.Name) {
 		return file.Name
 	}
-	return filepath.Join(filepath.Dir(s.o.Suite), file.Name)
+	return filepath.Join(s.dir(), file.Name)
 }
 
 // knownAs is what tells the judge of an audit from others: its signature, or only its name where the suite takes that.

@@ -68,17 +68,8 @@ func Compare(o CompareOptions) (*Compared, error) {
 	if a, b := base.Run.Flaky.Quarantines(), head.Run.Flaky.Quarantines(); a != nil || b != nil {
 		opts.Exclude = func(id string, tags []string) bool { return a.Holds(id, tags) || b.Holds(id, tags) }
 	}
-	opts.Better, opts.Relative = map[string]string{}, map[compare.Slice]float64{}
+	askMargins(&opts, margins)
 	for _, m := range margins {
-		if m.Tag != "" {
-			opts.Tags = append(opts.Tags, m.Tag)
-		}
-		if m.Relative {
-			opts.Relative[compare.Slice{Metric: m.Metric, Tag: m.Tag}] = m.Margin.Margin
-		}
-		if m.Better != "" {
-			opts.Better[m.Metric] = m.Better
-		}
 		if len(opts.Metrics) > 0 && !slices.ContainsFunc(opts.Metrics, func(asked string) bool { return within(m.Metric, asked) }) {
 			opts.Metrics = append(opts.Metrics, m.Metric)
 		}
@@ -100,6 +91,22 @@ func Compare(o CompareOptions) (*Compared, error) {
 		}
 	}
 	return out, nil
+}
+
+// askMargins asks a comparison for what the margins are about.
+func askMargins(o *compare.Options, margins []gate.Margin) {
+	o.Better, o.Relative = map[string]string{}, map[compare.Slice]float64{}
+	for _, m := range margins {
+		if m.Tag != "" {
+			o.Tags = append(o.Tags, m.Tag)
+		}
+		if m.Relative {
+			o.Relative[compare.Slice{Metric: m.Metric, Tag: m.Tag}] = m.Margin.Margin
+		}
+		if m.Better != "" {
+			o.Better[m.Metric] = m.Better
+		}
+	}
 }
 
 func parseMargins(list []config.Margin) ([]gate.Margin, error) {

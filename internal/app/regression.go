@@ -6,7 +6,6 @@ import (
 	"iter"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -58,7 +57,7 @@ func (s *session) openBaseline() error {
 	}
 	dir := "."
 	if r.BaselinePos.File != "" {
-		dir = filepath.Dir(s.o.Suite)
+		dir = s.dir()
 	}
 	side, path, err := openSide(r.Baseline, dir)
 	if err != nil {
@@ -200,24 +199,7 @@ func (s *session) compareOptions() compare.Options {
 	if len(s.suite.Quarantine) > 0 {
 		o.Exclude = s.quarantine.held.Holds
 	}
-	for _, m := range s.margins {
-		if m.Tag != "" {
-			o.Tags = append(o.Tags, m.Tag)
-		}
-		if m.Relative {
-			if o.Relative == nil {
-				o.Relative = map[compare.Slice]float64{}
-			}
-			o.Relative[compare.Slice{Metric: m.Metric, Tag: m.Tag}] = m.Margin.Margin
-		}
-		if m.Better == "" {
-			continue
-		}
-		if o.Better == nil {
-			o.Better = map[string]string{}
-		}
-		o.Better[m.Metric] = m.Better
-	}
+	askMargins(&o, s.margins)
 	return o
 }
 

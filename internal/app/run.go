@@ -229,7 +229,18 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		}
 	}
 	s.quarantine = newQuarantine(s.suite.Quarantine, o.today())
+	prompts, err := s.compile()
+	if err != nil {
+		return s, err
+	}
+	s.cells = newCells(s.suite, s.providers, prompts)
+	return s, s.examine(ctx)
+}
+
+// compile reads what the suite says, opens what it names, and tells of all mistakes in it at once.
+func (s *session) compile() ([]*runner.Prompt, error) {
 	var errs config.Errors
+	at := func(key string) config.Pos { return config.Pos{File: s.suite.Path, Key: key} }
 	for _, c := range s.suite.Gate {
 		rule, err := gate.Parse(c)
 		if err != nil {
@@ -240,30 +251,28 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		// A cached answer has no time of its own.
 		s.timed = s.timed || rule.Metric == record.MetricLatency || rule.Metric == record.MetricTTFT
 	}
-	errs.Append(config.Pos{File: s.suite.Path, Key: "gate"}, gate.Contradictions(s.rules))
-	errs.Append(config.Pos{File: s.suite.Path, Key: "gate"}, s.parseRegression())
+	errs.Append(at("gate"), gate.Contradictions(s.rules))
+	errs.Append(at("gate"), s.parseRegression())
 	if len(s.suite.Prompts) == 0 {
-		errs = append(errs, &config.Error{Pos: config.Pos{File: s.suite.Path, Key: "prompts"}, Problem: "no prompt is left that can be sent", Want: "at least one that is no code"})
+		errs = append(errs, &config.Error{Pos: at("prompts"), Problem: "no prompt is left that can be sent", Want: "at least one that is no code"})
 	}
+	var err error
 	prompts := make([]*runner.Prompt, len(s.suite.Prompts))
 	for i, p := range s.suite.Prompts {
 		if prompts[i], err = runner.CompilePrompt(p); err != nil {
 			errs.Append(p.Pos, err)
 		}
-	}
-	for i := range s.suite.Prompts {
 		s.remembers = s.remembers || s.suite.Prompts[i].Remembers()
 	}
-	if s.providers, err = openProviders(s.suite, o); err != nil {
-		errs.Append(config.Pos{File: s.suite.Path, Key: "providers"}, err)
+	if s.providers, err = openProviders(s.suite, s.o); err != nil {
+		errs.Append(at("providers"), err)
 	}
-	dir := filepath.Dir(o.Suite)
 	if s.derived, err = metric.NewDeriver(s.suite.Derived); err != nil {
-		errs.Append(config.Pos{File: s.suite.Path, Key: "derived"}, err)
+		errs.Append(at("derived"), err)
 	}
-	s.services = newServices(s.suite, dir, o, s.concurrency())
-	if s.check, err = newChecker(s.suite, dir, s.services.forScorers()); err != nil {
-		errs.Append(config.Pos{File: s.suite.Path, Key: "defaultTest"}, err)
+	s.services = newServices(s.suite, s.dir(), s.o, s.concurrency())
+	if s.check, err = newChecker(s.suite, s.dir(), s.services.forScorers()); err != nil {
+		errs.Append(at("defaultTest"), err)
 		s.check = nil
 	} else {
 		for _, p := range s.providers {
@@ -275,33 +284,37 @@ func open(ctx context.Context, o *RunOptions) (s *session, err error) {
 		}
 	}
 	errs.Append(s.suite.Regression.BaselinePos, s.openBaseline())
-	if err := errs.Err(); err != nil {
-		return s, err
-	}
-	s.cells = newCells(s.suite, s.providers, prompts)
-	if err := s.scan(ctx, dir); err != nil {
-		return s, err
+	return prompts, errs.Err()
+}
+
+// dir is the suite's folder.
+func (s *session) dir() string { return filepath.Dir(s.o.Suite) }
+
+// examine reads the cases, and finds the mistakes that show only with them.
+func (s *session) examine(ctx context.Context) error {
+	if err := s.scan(ctx); err != nil {
+		return err
 	}
 	if err := s.checkCritical(); err != nil {
-		return s, err
+		return err
 	}
-	if err := s.quarantine.check(o.narrowed(), o.Notice); err != nil {
-		return s, err
+	if err := s.quarantine.check(s.o.narrowed(), s.o.Notice); err != nil {
+		return err
 	}
 	if err := s.checkJudges(); err != nil {
-		return s, err
+		return err
 	}
 	if s.looks != nil && s.cells.uneven {
-		return s, &config.Error{Pos: s.suite.Regression.OnUndecidedPos, Value: "extend", Problem: "draws the same number of answers to each case, and a test has a repeat of its own", Want: "fail, warn, or no repeat in tests"}
+		return &config.Error{Pos: s.suite.Regression.OnUndecidedPos, Value: "extend", Problem: "draws the same number of answers to each case, and a test has a repeat of its own", Want: "fail, warn, or no repeat in tests"}
 	}
 	if err := s.checkMetrics(); err != nil {
-		return s, err
+		return err
 	}
 	if err := s.findTools(); err != nil {
-		return s, err
+		return err
 	}
 	s.makePlan()
-	return s, s.checkBaseline()
+	return s.checkBaseline()
 }
 
 // override applies the command line to the suite.
@@ -322,12 +335,12 @@ func override(suite *config.Suite, o *RunOptions) {
 
 // scan reads the whole dataset once: every row is merged with the defaults, its prompts are
 // rendered and its checks compiled, so that a run starts only when no row can break it.
-func (s *session) scan(ctx context.Context, dir string) error {
+func (s *session) scan(ctx context.Context) error {
 	unsupported := func(p config.Pos, what string) {
 		s.o.Notice(fmt.Sprintf("left out: %s: %s", p, what))
 	}
 	opts := dataset.Options{
-		Dir: dir, Seed: s.suite.Seed, Stdin: s.o.Stdin,
+		Dir: s.dir(), Seed: s.suite.Seed, Stdin: s.o.Stdin,
 		DecodeTest: func(p config.Pos, raw map[string]any) (config.Test, error) {
 			return s.decodeTest(p, raw)
 		},

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 
@@ -50,7 +49,7 @@ func Drift(was, is *Judge, alpha float64) []Change {
 		return n
 	}
 	before, now := total(was.Labels), total(is.Labels)
-	slices.SortFunc(labels, func(a, b string) int { return cmp.Compare(a, b) })
+	slices.Sort(labels)
 	if len(labels) == 2 {
 		labels = labels[:1] // the other's share says the same
 	}

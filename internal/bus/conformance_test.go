@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			for name, test := range map[string]func(*testing.T, func(config.BusConfig) *Bus){
 				"carries": testCarries, "retries": testRetries, "poison": testPoison, "refuses": testRefuses, "dropsOldest": testDropsOldest,
-				"buckets": testBuckets, "watch": testWatch, "stable": testStable, "ordered": testOrdered, "permanent": testPermanent, "panics": testPanics, "shares": testShares,
+				"buckets": testBuckets, "watch": testWatch, "stable": testStable, "ordered": testOrdered, "panics": testPanics, "shares": testShares,
 			} {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
@@ -180,30 +180,6 @@ func testRetries(t *testing.T, open func(config.BusConfig) *Bus) {
 	if fmt.Sprint(attempts) != "[0 1 2 3]" {
 		t.Error(attempts)
 	}
-}
-
-func testPermanent(t *testing.T, open func(config.BusConfig) *Bus) {
-	ctx := ctxFor(t)
-	b := open(config.BusConfig{})
-	p := b.Publisher("x", PublisherOptions{})
-	if err := p.Put(ctx, items(0, 1, 10)); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Put(ctx, items(1, 1, 10)); err != nil {
-		t.Fatal(err)
-	}
-	c := collect(1)
-	consume(ctx, t, b, ConsumeOptions{MaxWait: time.Millisecond}, c, func(batch Batch) error {
-		if batch.First == 1 {
-			if batch.Last == 1 {
-				return Permanent(errors.New("no"))
-			}
-			batch.Records = batch.Records[1:] // both came together
-			c.take(batch)
-			return Permanent(errors.New("no"))
-		}
-		return nil
-	})
 }
 
 func testPanics(t *testing.T, open func(config.BusConfig) *Bus) {

@@ -88,14 +88,6 @@ type ConsumerStats struct {
 	Pending     uint64 // frames in the stream after the last batch
 }
 
-// Permanent marks an error of a batch that will not pass: its frames are put aside and the consumer goes on.
-func Permanent(err error) error { return &permanentError{err} }
-
-type permanentError struct{ err error }
-
-func (e *permanentError) Error() string { return e.err.Error() }
-func (e *permanentError) Unwrap() error { return e.err }
-
 // maxPanics is how often the function may panic on a batch before it is put aside.
 const maxPanics = 3
 
@@ -280,7 +272,7 @@ func (c *consumer) process(ctx context.Context, d *delivery) {
 			d.giveBack()
 			return
 		}
-		if _, ok := errors.AsType[*permanentError](err); ok || panics >= maxPanics {
+		if panics >= maxPanics {
 			c.log.Error("a batch is put aside", "frames", len(d.msgs), "first", d.batch.First, "last", d.batch.Last, "err", err)
 			for _, m := range d.msgs {
 				c.putAside(m, err.Error())

@@ -697,3 +697,38 @@ func TestKnownFigures(t *testing.T) {
 	f([]float64{49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48}, nil, testSignFlip+", exact", intervalScore, "0.0527", 0)
 	f([]float64{1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1, 0}, []int{0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4}, testSignFlip+", exact", intervalScore, "", .178135)
 }
+
+// The least drop is the formula's, and none where no outcome is significant: one of all 2⁴ exchanges is more than 0.05.
+func TestLeastDrop(t *testing.T) {
+	f := func(groups int, alpha float64, found bool) {
+		t.Helper()
+		base, head := many(60, 1, 1), many(60, 1, 2)
+		for i := range base {
+			base[i].group, head[i].group = fmt.Sprint(i%groups), fmt.Sprint(i%groups)
+		}
+		d := find(t, compared(t, base, head, Options{Alpha: alpha}).Metrics, "acc", "")
+		if (d.MDE != nil) != found {
+			t.Fatalf("%d groups at %g: %s", groups, alpha, show(d.MDE))
+		}
+		if want := (1.6448536 + 0.8416212) * *d.Stderr; found && alpha == 0.05 && math.Abs(*d.MDE/want-1) > 1e-6 {
+			t.Errorf("%d groups: %g, want %g", groups, *d.MDE, want)
+		}
+	}
+	f(4, 0.05, false)
+	f(5, 0.05, true)
+	f(5, 0.01, false)
+	f(30, 0.05, true)
+	g := func(cases int, found bool) {
+		t.Helper()
+		base, head := many(cases, 1, 1), many(cases, 1, 1)
+		for i := range base {
+			base[i].verdict, head[i].verdict = verdict.Pass, verdict.Fail
+		}
+		head[0].verdict = verdict.Pass
+		if d := find(t, compared(t, base, head, Options{}).Metrics, "pass_rate", ""); (d.MDE != nil) != found {
+			t.Errorf("%d cases: %s", cases, show(d.MDE))
+		}
+	}
+	g(3, false) // mid-p is 1/16 at least
+	g(4, true)
+}

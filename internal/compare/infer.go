@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"gonum.org/v1/gonum/stat/distuv"
-
 	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/stats"
@@ -71,7 +69,7 @@ func (e *estimate) ratio() {
 	if e.g.binary && e.g.single {
 		e.discordant()
 	}
-	if e.g.binary && e.g.single && e.clusters() == e.g.slots {
+	if e.yesOrNo() {
 		e.paired()
 		e.relative(b, units, e.reach())
 		return
@@ -124,16 +122,29 @@ func (e *estimate) linear(b, h, wb, wh float64) (se float64, spread bool) {
 	return math.Sqrt(ss.Value()) * e.smallSample(), true
 }
 
-// mde is (z_{1−α} + z_power)·SE, two-sided without a direction.
+// yesOrNo says that each case is a cluster of its own, with a yes or no once in either run.
+func (e *estimate) yesOrNo() bool {
+	return e.g.binary && e.g.single && e.clusters() == e.g.slots
+}
+
+// mde is (z_{1−α} + z_power)·SE, two-sided without a direction. So few clusters that one of all exchanges of base and head
+// (mid-p: half of it) is more than alpha find no drop; answers that are dealt have more ways.
 func (e *estimate) mde() {
 	if e.d.Stderr == nil || *e.d.Stderr == 0 {
 		return
 	}
-	level := 1 - 2*e.opts.Alpha
+	alpha := e.opts.Alpha
 	if e.d.Better == "" {
-		level = 1 - e.opts.Alpha
+		alpha /= 2
 	}
-	e.d.MDE = finite((stats.NormalQuantile(level) + stats.NormalQuantile(2*e.opts.Power-1)) * *e.d.Stderr)
+	least := math.Exp2(-float64(e.clusters()))
+	if e.yesOrNo() {
+		least /= 2
+	}
+	if least > alpha && len(e.g.hands) == 0 {
+		return
+	}
+	e.d.MDE = finite((stats.NormalQuantile(1-2*alpha) + stats.NormalQuantile(2*e.opts.Power-1)) * *e.d.Stderr)
 }
 
 // discordant counts what got worse and what improved.
@@ -148,7 +159,7 @@ func (e *estimate) discordant() {
 	e.d.Worse, e.d.Improved = &worse, &improved
 }
 
-// paired is for a yes or no on each case, once in either run: McNemar's mid-p test and Tango's score interval.
+// paired is for yesOrNo: McNemar's mid-p test and Tango's score interval.
 func (e *estimate) paired() {
 	down, up, n := e.g.down, e.g.up, e.g.slots
 	e.d.Test, e.d.Interval = testMcNemar, intervalTango
@@ -166,26 +177,23 @@ func (e *estimate) paired() {
 // flip tests the difference by permutation: had nothing changed, head and base of a cluster could as well be
 // exchanged. Where both sides have the same weights that only turns the sign of the cluster's difference.
 func (e *estimate) flip() {
-	var f stats.Flipped
-	var ok bool
-	if len(e.g.hands) > 0 {
-		e.deal(func(v []float64) float64 { return v[0] / v[1] })
-		return
-	}
-	if e.sameWeights() {
+	ratio := func(v []float64) float64 { return v[0] / v[1] }
+	switch {
+	case len(e.g.hands) > 0:
+		e.deal(ratio)
+	case e.sameWeights():
 		e.d.Test = testSignFlip
 		e.draws.N = e.permutations(1 + e.clusters()/8) // SignFlip adds eight clusters at a time
-		f, ok = stats.SignFlip(e.sums(), e.draws)
-	} else {
+		e.flipped(stats.SignFlip(e.sums(), e.draws))
+	default:
 		e.d.Test = testSwap
 		base, head := make([][]float64, e.clusters()), make([][]float64, e.clusters())
 		for i := range base {
 			base[i], head[i] = []float64{e.g.base[i].y, e.g.base[i].w}, []float64{e.g.head[i].y, e.g.head[i].w}
 		}
 		e.draws.N = e.permutations(4 * e.clusters())
-		f, ok = stats.Swap(base, head, func(v []float64) float64 { return v[0] / v[1] }, e.draws)
+		e.flipped(stats.Swap(base, head, ratio, e.draws))
 	}
-	e.flipped(f, ok)
 }
 
 // deal is flip for runs with other numbers of repeats. Their answers can be exchanged, their means cannot.
@@ -255,13 +263,9 @@ func tilted(units []stats.Unit, reach float64) func(level float64) (stats.Interv
 	}
 	free := w.Value()*w.Value()/squares.Value() - 1
 	return func(level float64) (stats.Interval, bool) {
-		t := stats.StudentQuantile(level, free)
-		return stats.TiltedScore(units, reach, math.Min(2*distuv.UnitNormal.CDF(t)-1, surest))
+		return stats.TiltedScore(units, reach, stats.StudentQuantile(level, free))
 	}
 }
-
-// surest is the highest level of a normal interval that is below 1 in floating point, with some room.
-const surest = 1 - 1e-15
 
 // units are the clusters' parts of h − s·b, which for s = 1 is the difference. Where base and head have the same weights it
 // is one ratio; else it is taken to first order, as for the standard error.
@@ -314,24 +318,25 @@ func (e *estimate) still(diff float64) {
 	})
 }
 
-// ends sets Low and High at the options' level and Bound on the worse side at 1-alpha. It reports whether there is
-// an interval.
-func (e *estimate) ends(interval func(level float64) (stats.Interval, bool)) bool {
+// ends sets Low and High at the options' level and Bound on the worse side at 1-alpha.
+func (e *estimate) ends(interval func(level float64) (stats.Interval, bool)) {
 	i, ok := interval(e.opts.Level)
 	if !ok || !stats.Finite(i.Low) || !stats.Finite(i.High) {
 		e.d.Interval = ""
-		return false
+		return
 	}
 	i = e.clip(i)
 	e.d.Low, e.d.High = &i.Low, &i.High
 	if e.d.Better == "" {
-		return true
+		return
 	}
-	one, ok := interval(1 - 2*e.opts.Alpha)
-	if !ok {
-		return true
+	if one, ok := interval(1 - 2*e.opts.Alpha); ok {
+		e.bound(e.clip(one))
 	}
-	one = e.clip(one)
+}
+
+// bound sets Bound to the worse end of a one-sided interval.
+func (e *estimate) bound(one stats.Interval) {
 	if x := e.unseen(); x > 0 {
 		one = stats.Interval{Low: math.Min(one.Low, -x), High: math.Max(one.High, x)}
 	}
@@ -339,12 +344,10 @@ func (e *estimate) ends(interval func(level float64) (stats.Interval, bool)) boo
 	if e.d.Better == metric.Lower {
 		e.d.Bound = finite(one.High)
 	}
-	return true
 }
 
-// unseen is the drop of a rate that stays unseen with a chance of alpha when no cluster differs: a share p of clusters that
-// are lost does with (1 − p)^n, so that no bound may be closer to 0 than 1 − alpha^(1/n). Score intervals say a little less,
-// z²/(n + z²), and much less with a handful of cases. 0 when a cluster differs and for other metrics.
+// unseen is the drop of a rate that is left open when no cluster differs: no bound may be closer to 0. Score intervals say a
+// little less, z²/(n + z²), and much less with a handful of cases. 0 when a cluster differs and for other metrics.
 func (e *estimate) unseen() float64 {
 	reach := e.reach()
 	if reach == 0 {
@@ -355,7 +358,7 @@ func (e *estimate) unseen() float64 {
 			return 0
 		}
 	}
-	return reach * (1 - math.Pow(e.opts.Alpha, 1/float64(e.clusters())))
+	return reach * stats.Unseen(float64(e.clusters()), e.opts.Alpha)
 }
 
 // clip keeps the difference of two numbers between 0 and 1 between -1 and 1.

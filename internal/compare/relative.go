@@ -16,7 +16,7 @@ import (
 // units are the clusters' parts of H − s·B.
 func (e *estimate) relative(b float64, units func(s float64) []stats.Unit, reach float64) {
 	share, asked := e.opts.Relative[Slice{e.d.Metric, e.d.Tag}]
-	if !asked || e.d.Bound == nil || e.clusters() < 2 {
+	if !asked || e.d.Bound == nil {
 		return
 	}
 	if e.d.Better == metric.Higher {
@@ -32,9 +32,6 @@ func (e *estimate) relative(b float64, units func(s float64) []stats.Unit, reach
 		e.d.Why = "no bound was found for a share of the base's value"
 		return
 	}
-	end := one.Low
-	if e.d.Better == metric.Lower {
-		end = one.High
-	}
-	e.d.Bound = finite(end + (s-1)*b)
+	moved := (s - 1) * b
+	e.bound(e.clip(stats.Interval{Low: one.Low + moved, High: one.High + moved}))
 }

@@ -92,7 +92,7 @@ func TestRelativeBound(t *testing.T) {
 }
 
 // Of n cases none of which changed, a bound says what would be seen nineteen times in twenty: a system that loses more
-// than that share of cases passes in at most one run of twenty.
+// than that share of cases passes in at most one run of twenty. The bound of a relative margin is no closer to 0.
 func TestNothingChanged(t *testing.T) {
 	f := func(cases, repeats int, want float64) {
 		t.Helper()
@@ -102,13 +102,44 @@ func TestNothingChanged(t *testing.T) {
 				list = append(list, answer{id: fmt.Sprint(i), repeat: k, verdict: verdict.Pass, score: 1})
 			}
 		}
-		d := compared(t, list, list, Options{Metrics: []string{"pass_rate"}}).Metrics[0]
+		o := Options{Metrics: []string{"pass_rate"}}
+		d := compared(t, list, list, o).Metrics[0]
 		if d.Bound == nil || math.Abs(*d.Bound+want) > 1e-9 {
-			t.Errorf("%d cases of %d: bound %v, want %g", cases, repeats, d.Bound, -want)
+			t.Errorf("%d cases of %d: bound %v, want %g", cases, repeats, show(d.Bound), -want)
+		}
+		o.Relative = map[Slice]float64{{Metric: "pass_rate"}: want}
+		switch d := compared(t, list, list, o).Metrics[0]; {
+		case cases == 1 && (d.Bound != nil || d.Why == ""):
+			t.Errorf("one case: bound %s of a relative margin, %q", show(d.Bound), d.Why)
+		case cases > 1 && (d.Bound == nil || *d.Bound > -want):
+			t.Errorf("%d cases of %d: bound %s of a relative margin, want no more than %g", cases, repeats, show(d.Bound), -want)
 		}
 	}
 	f(1, 1, 0.95)
 	f(5, 1, 1-math.Pow(0.05, 0.2))
 	f(100, 1, 1-math.Pow(0.05, 0.01))
 	f(100, 3, 1-math.Pow(0.05, 0.01))
+}
+
+// Of two or three groups Student's quantile is far beyond what a normal level in floating point can say.
+func TestFewGroups(t *testing.T) {
+	f := func(level, alpha float64) {
+		t.Helper()
+		var base, head []answer
+		for i := range 30 {
+			a := answer{id: fmt.Sprint(i), group: fmt.Sprint(i % 3), verdict: verdict.Pass, score: 1}
+			b := a
+			if i < 2 {
+				b.verdict, b.score = verdict.Fail, 0
+			}
+			base, head = append(base, a), append(head, b)
+		}
+		d := compared(t, base, head, Options{Metrics: []string{"pass_rate"}, Level: level, Alpha: alpha}).Metrics[0]
+		reach := math.Sqrt(3. / 30)
+		if d.Low == nil || *d.Low > -0.99*reach || *d.Low < -reach || d.Bound == nil || *d.Bound > -0.99*reach {
+			t.Errorf("level %g, alpha %g: from %s, bound %s", level, alpha, show(d.Low), show(d.Bound))
+		}
+	}
+	f(1-1e-4, 1e-4)
+	f(1-1e-9, 1e-9)
 }

@@ -24,7 +24,6 @@ import (
 	"iter"
 
 	"github.com/telltale-llm/telltale/internal/config"
-	"github.com/telltale-llm/telltale/internal/record"
 )
 
 // DefaultMaxRow is the largest row in bytes when Options.MaxRow is not set, and the largest YAML
@@ -84,25 +83,13 @@ type Row struct {
 	ExplicitID bool
 }
 
-// Case returns the row as results remember it.
-func (r Row) Case() record.Case {
-	t := r.Test
-	return record.Case{
-		ID: t.ID, ExplicitID: r.ExplicitID, Description: t.Description, Vars: t.Vars, Tags: t.Tags,
-		Group: t.Group, Critical: t.Critical, Metadata: t.Metadata,
-		Source: config.Pos{File: t.Pos.File, Line: t.Pos.Line}.String(),
-	}
-}
-
-// Count says what a scan found in one source.
-type Count struct {
-	Pos     config.Pos
-	Path    string // empty for inline cases
-	Rows    int    // rows read
-	Matched int    // rows that the tag filter let pass
-	Cases   int    // cases kept: Matched, or the size of the sample if that is less
-	// Repeated counts the rows without an id whose content had been read before.
-	Repeated int
+// count says what a scan found in one source.
+type count struct {
+	rows    int // rows read
+	matched int // rows that the tag filter let pass
+	cases   int // cases kept: matched, or the size of the sample if that is less
+	// repeated counts the rows without an id whose content had been read before.
+	repeated int
 }
 
 // Dataset is a list of sources opened by Open. Scan must have returned before other methods are
@@ -163,15 +150,6 @@ func (d *Dataset) Close() error {
 	}
 	d.spools = nil
 	return errors.Join(errs...)
-}
-
-// Counts returns what the scan found, one entry a source.
-func (d *Dataset) Counts() []Count {
-	out := make([]Count, len(d.sources))
-	for i, s := range d.sources {
-		out[i] = s.count
-	}
-	return out
 }
 
 // Rows yields the cases that are kept, in file order. It can be ranged over again and again. An
@@ -236,8 +214,8 @@ func (d *Dataset) replay(ctx context.Context, s *source, ids *numbering, emit fu
 	if err != nil || !more {
 		return false, err
 	}
-	if p.rows != s.count.Rows {
-		return false, fmt.Errorf("dataset: %s has %d rows, it had %d when it was checked: it was changed in between", s.name(), p.rows, s.count.Rows)
+	if p.rows != s.count.rows {
+		return false, fmt.Errorf("dataset: %s has %d rows, it had %d when it was checked: it was changed in between", s.name(), p.rows, s.count.rows)
 	}
 	return true, nil
 }

@@ -476,8 +476,8 @@ func TestCountsAndProgress(t *testing.T) {
 	calls, lastRows, lastBytes = 0, 0, 0
 	d = open(t, opts, config.Tests{Path: path, TagField: "answer", Tags: []string{"!0"}, Sample: 100}, config.Tests{Inline: []config.Test{{}}})
 	_, ref := ids(t, d)
-	c := d.Counts()[0]
-	if c.Rows != 10000 || c.Matched != 9998 || c.Cases != 100 || c.Repeated != 5000 || ref.Cases != 101 || ref.Rows != 10001 {
+	c := d.sources[0].count
+	if c.rows != 10000 || c.matched != 9998 || c.cases != 100 || c.repeated != 5000 || ref.Cases != 101 || ref.Rows != 10001 {
 		t.Errorf("%+v %+v", c, ref)
 	}
 	if calls < 3 || lastRows != 10001 || lastBytes != int64(len(content)) {

@@ -16,6 +16,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the want sections of testdata/*.txtar")
 
+// place is a position without its column and key.
+func place(p config.Pos) string { return config.Pos{File: p.File, Line: p.Line}.String() }
+
 // decodeTest stands in for package config's reader of test cases.
 func decodeTest(pos config.Pos, row map[string]any) (config.Test, error) {
 	data, err := json.Marshal(row)
@@ -175,9 +178,9 @@ func describe(t *testing.T, sources []config.Tests, dir string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := row.Case()
+		c := row.Test
 		g := goldenRow{
-			ID: c.ID, Explicit: c.ExplicitID, Source: c.Source, Description: c.Description, Vars: c.Vars, Threshold: row.Test.Threshold,
+			ID: c.ID, Explicit: row.ExplicitID, Source: place(c.Pos), Description: c.Description, Vars: c.Vars, Threshold: row.Test.Threshold,
 			Metadata: c.Metadata, Tags: c.Tags, Group: c.Group, Critical: c.Critical,
 		}
 		for _, a := range row.Test.Assert {

@@ -68,8 +68,8 @@ func TestParquetRowsHavePlacesAndSamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		n++
-		if c := row.Case(); !strings.HasPrefix(c.Source, "testdata/parquet/v1.parquet:") || !row.ExplicitID {
-			t.Errorf("%+v", c)
+		if !strings.HasPrefix(place(row.Test.Pos), "testdata/parquet/v1.parquet:") || !row.ExplicitID {
+			t.Errorf("%+v", row)
 		}
 	}
 	if n != 5 {

@@ -65,7 +65,7 @@ func TestPublishedGSM8K(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ref.Rows != 1319 || ref.Cases != 1319 || d.Counts()[0].Repeated != 0 {
+	if ref.Rows != 1319 || ref.Cases != 1319 || d.sources[0].count.repeated != 0 {
 		t.Errorf("%+v", ref)
 	}
 	first := true

@@ -65,8 +65,8 @@ func (d *Dataset) Scan(ctx context.Context, visit func(Row) error) (record.Datas
 	d.scanned = true
 	ref := record.DatasetRef{Hash: hex.EncodeToString(sc.sum.Sum(nil)[:8])}
 	for _, s := range d.sources {
-		ref.Rows += s.count.Rows
-		ref.Cases += s.count.Cases
+		ref.Rows += s.count.rows
+		ref.Cases += s.count.cases
 	}
 	return ref, nil
 }
@@ -101,7 +101,7 @@ func (sc *scan) source(s *source) error {
 		return nil
 	}
 	s.kept, s.tagged = nil, false
-	s.count = Count{Pos: s.tests.Pos, Path: s.tests.Path}
+	s.count = count{}
 	var smp *sampler
 	if s.tests.Sample > 0 {
 		smp = newSampler(s.tests.Sample, sc.d.opts.Seed)
@@ -120,10 +120,10 @@ func (sc *scan) source(s *source) error {
 		}
 		return !sc.full()
 	})
-	s.count.Repeated, s.count.Rows = sc.ids.extra-repeated, sc.pass.rows-rows
+	s.count.repeated, s.count.rows = sc.ids.extra-repeated, sc.pass.rows-rows
 	if smp != nil {
 		s.kept = smp.finish(sc.sum)
-		s.count.Cases = len(s.kept)
+		s.count.cases = len(s.kept)
 	}
 	if err != nil {
 		if !isMistake(err) {
@@ -143,7 +143,7 @@ func (sc *scan) row(s *source, smp *sampler, n int, it *item) error {
 	if !s.filter.match(row.Test.Tags) {
 		return nil
 	}
-	s.count.Matched++
+	s.count.matched++
 	digest, err := caseDigest(&sc.digest, &row.Test, sc.enc.buf)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func (sc *scan) row(s *source, smp *sampler, n int, it *item) error {
 		smp.offer(n, row.Test.ID, digest)
 		return nil
 	}
-	s.count.Cases++
+	s.count.cases++
 	sc.sum.Write(digest[:])
 	if sc.visit != nil {
 		return sc.visit(row)
@@ -248,14 +248,14 @@ func (sc *scan) duplicates() error {
 
 // empty returns an error when nothing of s is kept, naming what removed it.
 func (s *source) empty() *config.Error {
-	if s.count.Cases > 0 {
+	if s.count.cases > 0 {
 		return nil
 	}
 	e := &config.Error{Pos: s.tests.Pos, Value: s.tests.Path, Problem: "no cases: there is not one row", Want: "at least one"}
-	if s.count.Rows > 0 {
+	if s.count.rows > 0 {
 		e.Pos = e.Pos.At("filter")
 		e.Value = strings.Join(s.tests.Tags, ", ")
-		e.Problem = fmt.Sprintf("no cases: none of the cases in %d rows passes the filter", s.count.Rows)
+		e.Problem = fmt.Sprintf("no cases: none of the cases in %d rows passes the filter", s.count.rows)
 		e.Want = "tags that at least one case carries"
 		if !s.tagged {
 			e.Hint = "no row has any tag; for flat rows, tags: names the field that holds them"

@@ -18,7 +18,7 @@ type source struct {
 	tests  config.Tests
 	files  []file // one without a path for inline cases
 	filter filter
-	count  Count
+	count  count
 	tagged bool  // a row had a tag
 	kept   []int // numbers of the rows of the sample, ascending, after a scan
 }

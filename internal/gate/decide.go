@@ -131,7 +131,7 @@ func (s *scope) accepts(m record.Metric) bool {
 		return false
 	}
 	seen := m.N
-	if m.Kind == "ratio" { // n is its total weight; a cluster has one observation or more
+	if m.Kind == kindRatio { // n is its total weight; a cluster has one observation or more
 		seen = m.Clusters
 	}
 	share := float64(m.Missing) / float64(seen+m.Missing)
@@ -204,7 +204,7 @@ func readInterval(stat Stat, m record.Metric) (x reading, why string) {
 // missing observations as evidence.
 func intervalBounds(m record.Metric) (low, high float64, ok bool) {
 	least, most, ok := bounds(m)
-	if m.Kind != "rate" || !ok {
+	if m.Kind != kindRate || !ok {
 		return math.Inf(-1), math.Inf(1), false
 	}
 	n := effective(m)
@@ -230,7 +230,7 @@ func effective(m record.Metric) float64 {
 // readSum reads count and total. Missing observations can only add to a rate's count, to a count
 // of counts, and to a total of times, money and tokens.
 func readSum(stat Stat, m record.Metric) (x reading, why string) {
-	shares := m.Kind == "rate" || m.Kind == "ratio"
+	shares := m.Kind == kindRate || m.Kind == kindRatio
 	switch {
 	case stat == Count && (!shares || m.Count == nil):
 		return x, "only rates and ratios have one; total is the sum of all values"
@@ -252,10 +252,10 @@ func readSum(stat Stat, m record.Metric) (x reading, why string) {
 	}
 	x.high = math.Inf(1)
 	switch {
-	case m.Kind == "rate":
+	case m.Kind == kindRate:
 		x.high = x.value + float64(m.Missing)
 		x.bounded = true
-	case m.Kind == "ratio" && m.Least != nil, m.Unit == "s", m.Unit == "usd", m.Unit == "tokens":
+	case m.Kind == kindRatio && m.Least != nil, m.Unit == "s", m.Unit == "usd", m.Unit == "tokens":
 	default:
 		x.low = math.Inf(-1)
 	}

@@ -44,8 +44,11 @@ func ParseMargin(m config.Margin) (Margin, error) {
 	return out, nil
 }
 
-// kindRate is the kind of a metric that is a share of its observations.
-const kindRate = "rate"
+// Kinds of metrics: shares of observations, and ratios of two sums.
+const (
+	kindRate  = "rate"
+	kindRatio = "ratio"
+)
 
 // Fits refuses a margin in another unit than the metric's and one that no share can fall by. The error is a
 // *config.Error.

@@ -20,7 +20,7 @@ func describe(name string, m record.Metric) string {
 
 func describeAgainst(name string, m record.Metric, bar float64) string {
 	behind := fmt.Sprintf("n %d", m.N)
-	if m.Count != nil && (m.Kind == "rate" || m.Kind == "ratio") {
+	if m.Count != nil && (m.Kind == kindRate || m.Kind == kindRatio) {
 		behind = fmt.Sprintf("%s/%d", strconv.FormatFloat(*m.Count, 'g', 12, 64), m.N)
 	}
 	if m.Low != nil && m.High != nil {
@@ -121,7 +121,7 @@ func doubt(r Rule, m record.Metric, x reading) string {
 func missing(m record.Metric, x reading, r Rule, bar string) string {
 	have := word(m.Missing, "observation has no result", "observations have no result")
 	s := fmt.Sprintf("%d %s", m.Missing, have)
-	if m.Kind != "ratio" {
+	if m.Kind != kindRatio {
 		s = fmt.Sprintf("%d of %d %s", m.Missing, m.N+m.Missing, have)
 	}
 	unit := unitOf(r.Stat, m)
@@ -139,7 +139,7 @@ func missing(m record.Metric, x reading, r Rule, bar string) string {
 func moreSamples(m record.Metric, bar float64) string {
 	n, d := float64(m.N), math.Abs(*m.Mean-bar)
 	var need float64
-	if m.Kind == "rate" {
+	if m.Kind == kindRate {
 		trials := stats.WilsonTrials
 		if m.Interval == record.IntervalExact {
 			trials = stats.ClopperPearsonTrials

@@ -297,7 +297,7 @@ func (c *claim) worst(accepted *Rule) (worst float64, note string) {
 	if accepted != nil && compare(accepted.Op, share, share, accepted.Bar) == verdict.Pass {
 		return worst, fmt.Sprintf("; %s accepted by error_rate %s", plural(missing, "missing observation"), accepted.Text)
 	}
-	if c.d.Kind != "rate" {
+	if c.d.Kind != kindRate {
 		return math.Inf(-1), fmt.Sprintf("; but %s and could be anything (an error_rate rule that passes accepts as many)", isMissing(missing))
 	}
 	with := worst*(1-share) - share
@@ -408,11 +408,11 @@ func (r *Regression) unclear(c *claim) string {
 	return s + fmt.Sprintf(", and the margin would take about %.0f cases%s", roundUp(need), repeats)
 }
 
-// least is how many cases it takes to show the margin of a rate if none of them changes: with fewer, a bound
-// of 1 − alpha^(1/n) is beyond it, however many answers each case has. 0 where it is not known.
+// least is how many cases it takes to show the margin of a rate if none of them changes, however many answers each has.
+// 0 where it is not known.
 func (r *Regression) least(c *claim) float64 {
 	if c.d.Kind != kindRate || c.margin.Relative || c.d.Clusters < c.d.Pairs {
 		return 0
 	}
-	return math.Log(r.Comparison.Alpha) / math.Log1p(-c.allowed)
+	return stats.UnseenTrials(c.allowed, r.Comparison.Alpha)
 }

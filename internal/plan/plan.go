@@ -70,7 +70,7 @@ func (g Goal) sides() stats.Sides {
 }
 
 // fewest is the number of cases below which no result is significant: an exact test by signs has no p-value below
-// one of all their patterns.
+// one of all their patterns. (McNemar's mid-p has half of that, so that one case less might do.)
 func (g Goal) fewest() float64 {
 	if g.TwoSided {
 		return math.Log2(2 / g.Alpha)
@@ -176,5 +176,5 @@ const maxCases = 1 << 27
 
 // factor is z for a one-sided test plus z for the power.
 func factor(g Goal) float64 {
-	return stats.NormalQuantile(1-2*g.Alpha) + stats.NormalQuantile(2*g.Power-1)
+	return stats.NormalQuantile(2*g.Power-1) - stats.NormalQuantile(2*g.Alpha-1)
 }

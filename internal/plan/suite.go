@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/telltale-llm/telltale/internal/stats"
 )
 
 // Suite is what a suite can show and what that takes: plan.json.
@@ -66,7 +68,7 @@ func NewMargin(v *Variance, metric, unit string, margin float64, n, k int, g Goa
 		return m
 	}
 	variance := v.Of(k)
-	z := distuv.UnitNormal.Quantile(1 - g.Alpha)
+	z := -distuv.UnitNormal.Quantile(g.Alpha)
 	if n > 0 && margin > v.unseen(float64(n), g.Alpha) {
 		// Certain where nothing varies, for the quotient is infinite.
 		m.Chance = distuv.UnitNormal.CDF(margin/math.Sqrt(variance/float64(n)) - z)
@@ -79,13 +81,12 @@ func NewMargin(v *Variance, metric, unit string, margin float64, n, k int, g Goa
 	return m
 }
 
-// unseen is the drop of a rate that n cases leave open even when not one of them changes, 1 − α^(1/n): that share of cases is
-// not among them with a chance of α. 0 for other metrics.
+// unseen is the drop of a rate that n cases leave open even when not one of them changes. 0 for other metrics.
 func (v *Variance) unseen(n, alpha float64) float64 {
 	if !v.Binary {
 		return 0
 	}
-	return 1 - math.Pow(alpha, v.Design/n)
+	return stats.Unseen(n/v.Design, alpha)
 }
 
 // seen is how many cases leave no drop by the margin unseen.
@@ -93,7 +94,7 @@ func (v *Variance) seen(margin, alpha float64) float64 {
 	if !v.Binary || margin >= 1 {
 		return 0
 	}
-	return math.Floor(v.Design*math.Log(alpha)/math.Log1p(-margin)) + 1
+	return math.Floor(v.Design*stats.UnseenTrials(margin, alpha)) + 1
 }
 
 // Usage is what the samples of a cell, a provider with a prompt, are expected to use.

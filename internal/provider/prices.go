@@ -93,9 +93,6 @@ var builtin = sync.OnceValue(func() *Prices {
 	return p
 })
 
-// BuiltinPrices returns the table that is part of the program.
-func BuiltinPrices() *Prices { return builtin() }
-
 // LoadPrices reads a user's price file. Its models are added to the built-in ones and win over
 // them; with `replace: true` only they count. Without a path it returns the built-in table. The
 // error is config.Errors with file and line.

@@ -13,7 +13,7 @@ import (
 )
 
 func TestBuiltinPrices(t *testing.T) {
-	p := BuiltinPrices()
+	p := builtin()
 	f := func(model string, input float64) {
 		t.Helper()
 		got, ok := p.Find(model)
@@ -122,7 +122,7 @@ models:
 	if got, _ := p.Find("local-big-1"); got.UpTo != 1000 || *got.Cached != 1 {
 		t.Errorf("local-big-1: %+v", got)
 	}
-	if got, _ := BuiltinPrices().Find("gpt-4o"); got.Input != 2.5 {
+	if got, _ := builtin().Find("gpt-4o"); got.Input != 2.5 {
 		t.Error("the user's file changed the built-in table")
 	}
 

@@ -84,7 +84,8 @@ type Difference struct {
 	Low  *float64 `json:"low"`
 	High *float64 `json:"high"`
 	// Bound is the end of the one-sided interval at confidence 1-Alpha on the side where head is worse: the
-	// worst difference the data leave open. Nil without a better direction.
+	// worst difference the data leave open. Against a relative margin it also allows for the chance in Base. Nil without
+	// a better direction.
 	Bound *float64 `json:"bound,omitempty"`
 	// Margin is how much worse the gate lets head be, in the metric's own unit; nil when it asks nothing of it.
 	Margin *float64 `json:"margin,omitempty"`

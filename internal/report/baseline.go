@@ -21,33 +21,26 @@ func BaselineList(w io.Writer, dir string, list []baseline.Entry, opts TerminalO
 		t.wrap("", "no baselines in "+logLine(dir, 200))
 		return t.flush(w)
 	}
-	for name := 40; ; name -= 2 {
-		g := newGrid(1)
-		g.right(2, 3, 4)
-		// A narrow terminal does without the id.
-		row := func(cells ...cell) {
-			if name < 0 {
-				cells = cells[:5]
-			}
-			g.add(cells...)
-		}
-		row(dimmed("baseline"), dimmed("suite"), dimmed("cases"), dimmed("pass rate"), dimmed("KB"), dimmed("id"))
-		for _, e := range list {
-			if e.Err != nil {
-				row(plain(fit(e.Name, max(name, 8))), cell{"cannot be used", []style{red}}, plain(""), plain(""), plain(""), plain(""))
-				continue
-			}
-			rate := e.Run.Metrics[record.MetricPassRate].Mean
-			row(plain(fit(e.Name, max(name, 8))), plain(fit(suiteName(e.Run), max(name, 8))), plain(count(e.Cases)), plain(quantity(rate, "", true)), plain(count(int(e.Bytes+999)/1000)), plain(e.ID[:min(shortID, len(e.ID))]))
-		}
-		if g.width() > t.Width && name >= 0 {
+	g := newGrid(1)
+	g.right(2, 3, 4)
+	g.add(dimmed("baseline"), dimmed("suite"), dimmed("cases"), dimmed("pass rate"), dimmed("KB"), dimmed("id"))
+	for _, e := range list {
+		if e.Err != nil {
+			g.add(plain(logLine(e.Name, keepName)), cell{"unusable", []style{red}}, plain(""), plain(""), plain(""), plain(""))
 			continue
 		}
-		for _, line := range g.lines(t) {
-			t.line(line)
-		}
-		return t.flush(w)
+		rate := e.Run.Metrics[record.MetricPassRate].Mean
+		g.add(plain(logLine(e.Name, keepName)), plain(logLine(suiteName(e.Run), keepName)), plain(count(e.Cases)), plain(quantity(rate, "", true)), plain(count(int(e.Bytes+999)/1000)), plain(e.ID[:min(shortID, len(e.ID))]))
 	}
+	names := []int{0, 1}
+	if g.widthWith(shortName, names) > t.Width {
+		g.drop(5)
+	}
+	g.narrow(t.Width, longName, shortName, names...)
+	for _, line := range g.lines(t) {
+		t.line(line)
+	}
+	return t.flush(w)
 }
 
 // BaselineShow writes what a baseline holds.
@@ -70,25 +63,19 @@ func BaselineShow(w io.Writer, s *baseline.Stored, opts TerminalOptions) error {
 	}
 	t.section("Metrics")
 	names := slices.Sorted(maps.Keys(run.Metrics))
-	for room := 40; ; room -= 2 {
-		g := newGrid(1)
-		g.right(1)
-		for _, name := range names[:min(len(names), termMetrics)] {
-			m := run.Metrics[name]
-			share := m.Kind == "rate"
-			cells := []cell{plain(fit(name, max(room, 8))), plain(quantity(m.Mean, m.Unit, share)), plain("n " + count(m.N)), plain(metricInterval(m, share))}
-			if room < 0 {
-				cells = cells[:3] // a narrow terminal
-			}
-			g.add(cells...)
-		}
-		if g.width()+2 > t.Width && room >= 0 {
-			continue
-		}
-		for _, line := range g.lines(t) {
-			t.line("  " + line)
-		}
-		break
+	g := newGrid(1)
+	g.right(1)
+	for _, name := range names[:min(len(names), termMetrics)] {
+		m := run.Metrics[name]
+		share := m.Kind == "rate"
+		g.add(plain(logLine(name, keepName)), plain(quantity(m.Mean, m.Unit, share)), plain("n "+count(m.N)), plain(metricInterval(m, share)))
+	}
+	if named := []int{0}; g.widthWith(shortName, named)+2 > t.Width {
+		g.drop(3)
+	}
+	g.narrow(t.Width-2, longName, shortName, 0)
+	for _, line := range g.lines(t) {
+		t.line("  " + line)
 	}
 	if more := len(names) - termMetrics; more > 0 {
 		t.line("  … " + strconv.Itoa(more) + " more; --format json has all")

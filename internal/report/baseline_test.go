@@ -70,7 +70,7 @@ func TestBaselinePagesFit(t *testing.T) {
 				t.Fatal(err)
 			}
 			fits(t, name, columns, b.String())
-			if name == "list" && (!strings.Contains(b.String(), "cannot be used") || !strings.Contains(b.String(), "99.00%")) {
+			if name == "list" && (!strings.Contains(b.String(), "unusable") || !strings.Contains(b.String(), "99.00%")) {
 				t.Errorf("list: %s", b.String())
 			}
 			if name == "changes" && (!strings.Contains(b.String(), "and 12 more") || !strings.Contains(b.String(), noData)) {

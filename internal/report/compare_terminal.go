@@ -61,7 +61,7 @@ func (t comparison) decided(d verdict.Decision) {
 
 func (t comparison) head() {
 	c := t.c
-	t.line(t.paint("Comparison", bold) + "  " + fit("head against base; differences are head less base", t.room(12)))
+	t.line(t.paint("Comparison", bold) + "  " + fit("head against base; differences are head less base", t.Width-12))
 	side := func(which string, r record.RunRef) {
 		t.line("  " + which + "  " + fit(sideName(r), t.Width-8))
 	}
@@ -169,16 +169,14 @@ func (t comparison) differences(pair int) {
 	t.section(fit("Differences"+pairTitle(c.Pairs[pair]), t.Width))
 	rows := shownDifferences(c, pair)
 	rows = rows[:min(len(rows), termMetrics)]
-	g := t.fitted(func(name int) *grid {
-		g := newGrid(0)
-		g.right(2, 3, 4, 6)
-		g.add(plain(""), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed(fmt.Sprintf("%.4g%% interval", 100*c.Level)), dimmed("p"))
-		for _, d := range rows {
-			base, head, diff, interval := differenceCells(d)
-			g.add(t.signOf(d), plain(middle(logLine(metricLabel(d), keepName), name)), plain(" "+base), plain(head), plain(diff), plain(" "+interval), plain(probability(d.P)))
-		}
-		return g
-	}, 2, 3)
+	g := newGrid(0)
+	g.right(2, 3, 4, 6)
+	g.add(plain(""), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed(fmt.Sprintf("%.4g%% interval", 100*c.Level)), dimmed("p"))
+	for _, d := range rows {
+		base, head, diff, interval := differenceCells(d)
+		g.add(t.signOf(d), plain(logLine(metricLabel(d), keepName)), plain(" "+base), plain(head), plain(diff), plain(" "+interval), plain(probability(d.P)))
+	}
+	t.fit(g, []int{1}, 2, 3)
 	for i, line := range t.table(g) {
 		t.line("  " + line)
 		if i > 0 {
@@ -187,27 +185,12 @@ func (t comparison) differences(pair int) {
 	}
 }
 
-// longName and shortName are how many columns a name has at most, and at least before other columns give way.
-const (
-	longName  = 40
-	shortName = 8
-)
-
-// fitted builds a table with ever shorter names until it fits, and when the shortest do not do, without the spare columns.
-func (t comparison) fitted(build func(name int) *grid, spare ...int) *grid {
-	fits := func(g *grid) bool { return g.width()+2 <= t.Width }
-	for name := longName; name >= shortName; name -= 2 {
-		if g := build(name); fits(g) {
-			return g
-		}
-	}
-	for name := longName; ; name -= 2 {
-		g := build(name)
+// fit makes a table as wide as the terminal by shorter names, and where the shortest do not do, without the spare columns.
+func (t comparison) fit(g *grid, names []int, spare ...int) {
+	if g.widthWith(shortName, names)+2 > t.Width {
 		g.drop(spare...)
-		if name == shortName || fits(g) {
-			return g
-		}
 	}
+	g.narrow(t.Width-2, longName, shortName, names...)
 }
 
 // table returns the lines of a table, clipped and without colours when it is too wide nevertheless.
@@ -223,18 +206,10 @@ func (t comparison) table(g *grid) []string {
 			lines[i] = asciiSigns.Replace(lines[i])
 		}
 		if wide {
-			lines[i] = fit(lines[i], t.room(2))
+			lines[i] = fit(lines[i], t.Width-2)
 		}
 	}
 	return lines
-}
-
-// room is how many columns are left beside so many, for text that may end on an ellipsis.
-func (t comparison) room(taken int) int {
-	if t.ASCII {
-		taken += len("...") - 1
-	}
-	return t.Width - taken
 }
 
 func dimmed(s string) cell { return cell{s, []style{dim}} }
@@ -396,16 +371,14 @@ func (t comparison) slices() {
 	t.section("By tag")
 	t.wrap("  ", slicesSentence(c, len(rows), shown))
 	rows = rows[:min(len(rows), compareSlices, max(shown, leastSlices))]
-	g := t.fitted(func(name int) *grid {
-		g := newGrid(0)
-		g.right(3, 4, 5, 6)
-		g.add(plain(""), dimmed("tag"), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed("p corr."))
-		for _, d := range rows {
-			base, head, diff, _ := differenceCells(d)
-			g.add(t.signOf(d), plain(fit(d.Tag, name)), plain(middle(logLine(metricLabel(d), keepName), name)), plain(base), plain(head), plain(diff), plain(probability(d.Adjusted)))
-		}
-		return g
-	}, 3, 4)
+	g := newGrid(0)
+	g.right(3, 4, 5, 6)
+	g.add(plain(""), dimmed("tag"), plain(""), dimmed("base"), dimmed("head"), dimmed("difference"), dimmed("p corr."))
+	for _, d := range rows {
+		base, head, diff, _ := differenceCells(d)
+		g.add(t.signOf(d), plain(logLine(d.Tag, keepName)), plain(logLine(metricLabel(d), keepName)), plain(base), plain(head), plain(diff), plain(probability(d.Adjusted)))
+	}
+	t.fit(g, []int{1, 2}, 3, 4)
 	for _, line := range t.table(g) {
 		t.line("  " + line)
 	}

@@ -290,12 +290,8 @@ func (d *Digest) values(s *record.Sample) {
 // Digest returns what was collected; the Collector must not be used any more.
 func (c *Collector) Digest() *Digest { return &c.d }
 
-// Collect makes the Digest of samples in one pass. It stops at the first error.
-func Collect(samples iter.Seq2[record.Sample, error]) (*Digest, error) {
-	return collectHeld(samples, nil)
-}
-
-func collectHeld(samples iter.Seq2[record.Sample, error], held *record.Quarantines) (*Digest, error) {
+// digest makes the Digest of samples in one pass, without those in quarantine. It stops at the first error.
+func digest(samples iter.Seq2[record.Sample, error], held *record.Quarantines) (*Digest, error) {
 	c := NewCollector()
 	c.Hold(held)
 	for s, err := range samples {

@@ -16,7 +16,7 @@ import (
 
 func collect(t *testing.T, samples iter.Seq2[record.Sample, error]) *Digest {
 	t.Helper()
-	d, err := Collect(samples)
+	d, err := digest(samples, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func collect(t *testing.T, samples iter.Seq2[record.Sample, error]) *Digest {
 }
 
 func TestCollectStopsAtError(t *testing.T) {
-	if _, err := Collect(broken()); !errors.Is(err, errRead) {
+	if _, err := digest(broken(), nil); !errors.Is(err, errRead) {
 		t.Errorf("err = %v, want %v", err, errRead)
 	}
 }

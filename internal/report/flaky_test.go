@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -105,6 +106,13 @@ func TestHistory(t *testing.T) {
 			}
 		}
 		golden(t, "history-"+count(columns)+".txt", b.Bytes())
+		var colours bytes.Buffer
+		if err := History(&colours, h, TerminalOptions{Width: columns, Color: true}); err != nil {
+			t.Fatal(err)
+		}
+		if s := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(colours.String(), ""); strings.ReplaceAll(s, " \n", "\n") != b.String() {
+			t.Errorf("colours change what is written to %d columns:\n%s", columns, s)
+		}
 	}
 	var b bytes.Buffer
 	if err := Suggest(&b, h, "2026-12-31"); err != nil {

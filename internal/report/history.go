@@ -45,24 +45,22 @@ func (t *terminal) historyRuns(h *record.FlakyHistory) {
 	if first > 0 {
 		t.line(fmt.Sprintf("  %s older ones are counted and not listed", count(first)))
 	}
-	for room := 40; ; room -= 2 {
+	list := func(layout string, samples func(n int) string) *grid {
 		g := newGrid(1)
 		g.right(0, 3)
 		for i, r := range h.Runs[first:] {
 			v := verdictNamed(r.Verdict)
-			samples, when := numbered(r.Finished, "sample"), r.Started.UTC().Format("2006-01-02 15:04")
-			if room <= 0 {
-				samples, when = count(r.Finished), r.Started.UTC().Format(time.DateOnly)
-			}
-			g.add(plain(count(first+i+1)), plain(fit(r.Dir, max(room, 10))), plain(when), plain(samples), cell{mark(v) + " " + v.String(), []style{hue(v)}})
+			g.add(plain(count(first+i+1)), plain(logLine(r.Dir, keepName)), plain(r.Started.UTC().Format(layout)), plain(samples(r.Finished)), cell{mark(v) + " " + v.String(), []style{hue(v)}})
 		}
-		if g.width()+2 > t.Width && room > 0 {
-			continue
-		}
-		for _, line := range g.lines(t) {
-			t.line("  " + line)
-		}
-		return
+		return g
+	}
+	g := list("2006-01-02 15:04", func(n int) string { return numbered(n, "sample") })
+	if names := []int{1}; g.widthWith(shortName, names)+2 > t.Width {
+		g = list(time.DateOnly, count)
+	}
+	g.narrow(t.Width-2, longName, shortName, 1)
+	for _, line := range g.lines(t) {
+		t.line("  " + line)
 	}
 }
 
@@ -98,41 +96,41 @@ func (t *terminal) series(h *record.FlakyHistory, s *record.HistorySeries) {
 	}
 	t.line("")
 	shown := s.Cases[:min(len(s.Cases), historyCases)]
-	for room := 30; ; room -= 2 {
-		g := newGrid(1)
-		g.right(2, 3, 4)
-		g.add(dimmed("case"), dimmed("by run"), dimmed("passed"), dimmed("rate"), dimmed("95%"), dimmed("state"))
-		for i := range shown {
-			c := &shown[i]
-			judged := fmt.Sprintf("%s/%s", count(c.Passed), count(c.Judged()))
-			style := []style{yellow}
-			switch c.State {
-			case record.HealthBroken:
-				style[0] = red
-			case record.HealthSteady:
-				style[0] = green
-			}
-			rate := ""
-			if c.Rate != nil {
-				rate = rateOf(c.Rate)
-			}
-			g.add(plain(fit(c.Case, max(room, 8))), plain(runsOf(s, c)), plain(judged), plain(rate), plain(strings.ReplaceAll(interval(c.Low, c.High, "", true), ".00", "")),
-				cell{caseState(c), style})
+	g := newGrid(1)
+	g.right(2, 3, 4)
+	g.add(dimmed("case"), dimmed("by run"), dimmed("passed"), dimmed("rate"), dimmed("95%"), dimmed("state"))
+	for i := range shown {
+		c := &shown[i]
+		judged := fmt.Sprintf("%s/%s", count(c.Passed), count(c.Judged()))
+		style := []style{yellow}
+		switch c.State {
+		case record.HealthBroken:
+			style[0] = red
+		case record.HealthSteady:
+			style[0] = green
 		}
-		if g.width()+2 > t.Width && room > 8 {
-			continue
+		rate := ""
+		if c.Rate != nil {
+			rate = rateOf(c.Rate)
 		}
-		for i, line := range g.lines(t) {
-			if width(strings.TrimRight(line, " "))+2 > t.Width && i > 0 && !t.Color {
-				// Even the shortest name leaves too little room: the state goes on a line of its own.
-				c := &shown[i-1]
-				t.line("  " + strings.TrimRight(strings.TrimSuffix(strings.TrimRight(line, " "), caseState(c)), " "))
-				t.wrap("      ", caseState(c))
-				continue
+		g.add(plain(logLine(c.Case, keepName)), plain(runsOf(s, c)), plain(judged), plain(rate), plain(strings.ReplaceAll(interval(c.Low, c.High, "", true), ".00", "")),
+			cell{caseState(c), style})
+	}
+	g.narrow(t.Width-2, 30, shortName, 0)
+	// Where even the shortest name leaves too little room, the state goes on a line of its own.
+	below := make([]string, len(g.rows))
+	const state = 5
+	for i, row := range g.rows {
+		if g.width()-g.widths[state]+width(row[state].text)+2 > t.Width {
+			below[i], row[state].text = row[state].text, ""
+			if i == 0 {
+				below[i] = "" // the heading
 			}
-			t.line("  " + line)
 		}
-		break
+	}
+	for i, line := range g.lines(t) {
+		t.line("  " + line)
+		t.wrap("      ", below[i], dim)
 	}
 	if n := len(s.Cases) - len(shown) + s.More; n > 0 {
 		t.line(fmt.Sprintf("  %s more; --format json has up to %d", count(n), record.MaxHealth))

@@ -61,7 +61,7 @@ func (src Source) digested() (Source, error) {
 	if src.Samples == nil {
 		return src, errors.New("report: neither a digest nor samples")
 	}
-	d, err := collectHeld(src.Samples(), src.Run.Flaky.Quarantines())
+	d, err := digest(src.Samples(), src.Run.Flaky.Quarantines())
 	src.Digest = d
 	return src, err
 }

@@ -112,7 +112,7 @@ const (
 )
 
 func (t *terminal) paint(s string, styles ...style) string {
-	if !t.Color || s == "" {
+	if !t.Color || s == "" || len(styles) == 0 {
 		return s
 	}
 	var b strings.Builder
@@ -231,7 +231,7 @@ func (t *terminal) gate() {
 			plain(decidingValue(t.run, c)), plain(logLine(c.Want, 30)))
 	}
 	g.right(2)
-	g.narrow(1, min(60, t.Width-2-g.width()+g.widths[1]))
+	g.narrow(t.Width-2, 60, leastName, 1)
 	if g.width()+2 > t.Width {
 		for _, c := range checks[:min(len(checks), termMetrics)] {
 			t.wrap("  ", t.paint(mark(c.Verdict), hue(c.Verdict), bold)+" "+logLine(deciding(t.run, c), 200))
@@ -298,7 +298,7 @@ func (t *terminal) metricGrid(rows []metricRow) {
 		}
 		g.add(plain("  "+logLine(r.name, keepName)), value, plain(sameUnit(r.value, r.interval)), plain(r.count))
 	}
-	g.narrow(0, min(43, t.Width-g.width()+g.widths[0]))
+	g.narrow(t.Width, 43, leastName, 0)
 	if g.width() > t.Width {
 		for _, r := range rows {
 			t.line("  " + middle(logLine(r.name, keepName), t.Width-2))
@@ -574,17 +574,36 @@ func (g *grid) add(cells ...cell) {
 	}
 }
 
-// leastName is what is left of the shortest name for it to say anything.
-const leastName = 16
+// How many columns a name has at most, and at least before something else gives way: a name that is all there is of a row
+// needs more of them to say anything.
+const (
+	longName  = 40
+	leastName = 16
+	shortName = 8
+)
 
-// narrow clips the texts of a column, none of them to less than leastName.
-func (g *grid) narrow(at, columns int) {
-	columns = max(columns, leastName)
-	g.widths[at] = 0
-	for _, row := range g.rows {
-		row[at].text = middle(row[at].text, columns)
-		g.widths[at] = max(g.widths[at], width(row[at].text))
+// narrow clips the names in some columns until the grid has a width, to at most so many columns each and no less than least.
+// The grid is wider nevertheless where that does not do.
+func (g *grid) narrow(to, most, least int, columns ...int) {
+	for most > least && g.widthWith(most, columns) > to {
+		most--
 	}
+	for _, c := range columns {
+		g.widths[c] = 0
+		for _, row := range g.rows {
+			row[c].text = middle(row[c].text, most)
+			g.widths[c] = max(g.widths[c], width(row[c].text))
+		}
+	}
+}
+
+// widthWith is the width of the grid with so many columns for each name.
+func (g *grid) widthWith(most int, columns []int) int {
+	n := g.width()
+	for _, c := range columns {
+		n += min(0, most-g.widths[c])
+	}
+	return n
 }
 
 // drop empties columns, which then take no room but their gap.

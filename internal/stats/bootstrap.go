@@ -18,8 +18,8 @@ type Deleted struct {
 }
 
 // DeleteOne evaluates stat without each of the n units in turn (Efron 1987). stat gets the indices of the units to
-// use, in a slice it must not keep; the cost of a statistic that looks at each is of the order n². ok is false below two units, when stat is not finite without one of them, and
-// when it is the same without each.
+// use, in a slice it must not keep; the cost of a statistic that looks at each is of the order n². ok is false below
+// two units, when stat is not finite without one of them, and when it is the same without each.
 func DeleteOne(n int, stat func(index []int) float64) (d Deleted, ok bool) {
 	if n < 2 {
 		return Deleted{}, false

@@ -11,7 +11,7 @@ import (
 //
 //	Λ = √(V/(V + τ²)) exp(τ²d²/(2V(V + τ²)))
 //
-// which is +Inf above about e^709. // ok is false unless variance and tau are finite and above 0 and d is finite.
+// lambda is +Inf above about e^709. ok is false unless variance and tau are finite and above 0 and d is finite.
 func NormalMSPRT(d, variance, tau float64) (lambda float64, ok bool) {
 	l, ok := logMSPRT(d, variance, tau)
 	return math.Exp(l), ok

@@ -57,14 +57,13 @@ func ClopperPearson(k, n, level float64) (i Interval, ok bool) {
 		return Interval{}, false
 	}
 	tail := (1 - level) / 2
-	i = Interval{0, 1}
-	if k > 0 {
-		i.Low = distuv.Beta{Alpha: k, Beta: n - k + 1}.Quantile(tail)
+	switch k { // of none and of all the Beta distribution is a power, whose quantile loses digits when it is not taken as one
+	case 0:
+		return Interval{0, Unseen(n, tail)}, true
+	case n:
+		return Interval{1 - Unseen(n, tail), 1}, true
 	}
-	if k < n {
-		i.High = distuv.Beta{Alpha: k + 1, Beta: n - k}.Quantile(1 - tail)
-	}
-	return i, true
+	return Interval{distuv.Beta{Alpha: k, Beta: n - k + 1}.Quantile(tail), distuv.Beta{Alpha: k + 1, Beta: n - k}.Quantile(1 - tail)}, true
 }
 
 // ClopperPearsonTrials is WilsonTrials for ClopperPearson: the least whole number of trials, searched up to 2³⁰
@@ -83,6 +82,13 @@ func ClopperPearsonTrials(p, bar, level float64) float64 {
 	}
 	return float64(n)
 }
+
+// Unseen is the rate of which n independent trials show nothing with a chance of alpha, 1 − α^(1/n): the one-sided exact
+// bound, at 1 − α, of none in n. n may be a fraction; alpha is above 0 and below 1.
+func Unseen(n, alpha float64) float64 { return -math.Expm1(math.Log(alpha) / n) }
+
+// UnseenTrials is the number of trials, not rounded, of which Unseen is the given rate.
+func UnseenTrials(rate, alpha float64) float64 { return math.Log(alpha) / math.Log1p(-rate) }
 
 // EffectiveTrials returns how many independent trials a rate is worth whose n observations come in
 // fewer than n clusters. By the design effect (Kish 1965) that is p(1−p)/SE² with the clustered

@@ -44,9 +44,10 @@ func StudentQuantile(level, df float64) float64 {
 	if !(level >= 0 && level <= 1 && df > 0) {
 		return math.NaN()
 	}
-	if df > 1e6 { // the Beta quantile loses digits there; Abramowitz and Stegun 26.7.5
+	if df > 1000 { // the Beta quantile loses digits there, in the tails all of them; Abramowitz and Stegun 26.7.5
 		z := NormalQuantile(level)
-		return z + z*(z*z+1)/(4*df)
+		x := z * z
+		return z + z*(x+1)/(4*df) + z*(x*(5*x+16)+3)/(96*df*df) + z*(x*(x*(3*x+19)+17)-15)/(384*df*df*df)
 	}
 	return distuv.StudentsT{Mu: 0, Sigma: 1, Nu: df}.Quantile(0.5 + level/2)
 }

@@ -86,6 +86,25 @@ func TestClopperPearsonTrials(t *testing.T) {
 	}
 }
 
+func TestUnseen(t *testing.T) {
+	f := func(n, alpha float64) {
+		t.Helper()
+		x := Unseen(n, alpha)
+		near(t, "chance", math.Exp(n*math.Log1p(-x))/alpha, 1, 1e-9)
+		near(t, "trials", UnseenTrials(x, alpha)/n, 1, 1e-9)
+	}
+	f(1, .05)
+	f(7.5, .05)
+	f(100, .01)
+	f(1e9, .05)
+	near(t, "of nothing", Unseen(0, .05), 1, 0)
+	// SciPy 1.12, beta.isf(1e-9, 1, 100000)
+	none, _ := ClopperPearson(0, 1e5, 1-2e-9)
+	all, _ := ClopperPearson(1e5, 1e5, 1-2e-9)
+	near(t, "none", none.High, 2.072111869e-4, 1e-10)
+	near(t, "all", all.Low, 1-2.072111869e-4, 1e-10)
+}
+
 func TestClopperPearsonVectors(t *testing.T) {
 	f := func(k, n, low, high float64) {
 		t.Helper()
@@ -183,6 +202,10 @@ func TestStudentQuantile(t *testing.T) {
 	near(t, "t(9)", StudentQuantile(0.95, 9), 2.26215716, 1e-7)
 	near(t, "t(1e6)", StudentQuantile(0.95, 1e6), 1.95996636, 1e-6)
 	near(t, "z", NormalQuantile(0.95), 1.95996398, 1e-8)
+	// In the tails, of many degrees of freedom: SciPy 1.12, t.isf.
+	near(t, "t(1001)", StudentQuantile(1-2e-9, 1001), 6.05363400, 1e-6)
+	near(t, "t(3e4)", StudentQuantile(1-2e-7, 3e4), 5.20055244, 1e-7)
+	near(t, "t(1e5)", StudentQuantile(1-2e-9, 1e5), 5.99836141, 1e-6)
 }
 
 func TestClip(t *testing.T) {

@@ -23,13 +23,16 @@ type Unit struct {
 //
 // For differences of −1, 0 and 1 with a reach of 1 this is Tango's interval. Like that one it has width where few units
 // differ or none does, where the bootstrap and Student's t cover far too rarely since the spread that they need has
-// hardly been seen. It draws nothing at random. A level of 1 − 2α gives one-sided bounds at 1 − α.
+// hardly been seen. It draws nothing at random.
+//
+// z is NormalQuantile of the level, or Student's of it where the spread of few units is badly known; that of the level
+// 1 − 2α gives one-sided bounds at 1 − α.
 //
 // reach is not less than the largest |Y|/W̄ of a unit, which is taken when it is larger. ok is false below two units,
-// for a weight that is not above 0, what is not finite, a level outside (0, 1), and when nothing is known of the reach:
-// all values and reach are 0.
-func TiltedScore(units []Unit, reach, level float64) (i Interval, ok bool) {
-	if len(units) < 2 || !(level > 0 && level < 1) || !(reach >= 0) || !Finite(reach) {
+// for a weight or a z that is not above 0, what is not finite, and when nothing is known of the reach: all values and
+// reach are 0.
+func TiltedScore(units []Unit, reach, z float64) (i Interval, ok bool) {
+	if len(units) < 2 || !(z > 0) || !Finite(z) || !(reach >= 0) || !Finite(reach) {
 		return Interval{}, false
 	}
 	var weight, sum Sum
@@ -40,7 +43,7 @@ func TiltedScore(units []Unit, reach, level float64) (i Interval, ok bool) {
 		weight.Add(u.W)
 		sum.Add(u.Y)
 	}
-	t := tilting{n: float64(len(units)), z: NormalQuantile(level), r: sum.Value() / weight.Value(), reach: reach}
+	t := tilting{n: float64(len(units)), z: z, r: sum.Value() / weight.Value(), reach: reach}
 	mean := weight.Value() / t.n
 	if !Finite(t.r) || !Finite(mean) {
 		return Interval{}, false

@@ -18,7 +18,7 @@ func means(ys ...float64) []Unit {
 func TestTiltedScoreVectors(t *testing.T) {
 	f := func(units []Unit, reach, level, low, high float64) {
 		t.Helper()
-		i, ok := TiltedScore(units, reach, level)
+		i, ok := TiltedScore(units, reach, NormalQuantile(level))
 		if !ok || math.Abs(i.Low-low) > 1e-8 || math.Abs(i.High-high) > 1e-8 {
 			t.Errorf("%v within %v at %v: (%.10f, %.10f) %v, want (%.10f, %.10f)", units, reach, level, i.Low, i.High, ok, low, high)
 		}
@@ -47,7 +47,7 @@ func TestTiltedScoreIsTango(t *testing.T) {
 		}
 		for _, level := range []float64{.8, .95, .999} {
 			want, _ := Tango(b, c, n, level)
-			if got, ok := TiltedScore(units, 1, level); !ok || math.Abs(got.Low-want.Low) > 1e-9 || math.Abs(got.High-want.High) > 1e-9 {
+			if got, ok := TiltedScore(units, 1, NormalQuantile(level)); !ok || math.Abs(got.Low-want.Low) > 1e-9 || math.Abs(got.High-want.High) > 1e-9 {
 				t.Errorf("%d and %d of %d at %v: %v %v, want %v", b, c, n, level, got, ok, want)
 			}
 		}
@@ -76,14 +76,14 @@ func TestTiltedScoreProperties(t *testing.T) {
 			turned[n-1-i] = Unit{-units[i].Y, units[i].W}
 		}
 		reach := 3 * r.Float64()
-		i, ok := TiltedScore(units, reach, .95)
+		i, ok := TiltedScore(units, reach, NormalQuantile(.95))
 		if !ok && reach > 0 {
 			t.Fatalf("no interval of %v", units)
 		}
-		s, _ := TiltedScore(scaled, reach*1e3, .95)
-		m, _ := TiltedScore(turned, reach, .95)
-		wide, _ := TiltedScore(units, reach, .99)
-		far, _ := TiltedScore(units, 10, .95)
+		s, _ := TiltedScore(scaled, reach*1e3, NormalQuantile(.95))
+		m, _ := TiltedScore(turned, reach, NormalQuantile(.95))
+		wide, _ := TiltedScore(units, reach, NormalQuantile(.99))
+		far, _ := TiltedScore(units, 10, NormalQuantile(.95))
 		near := func(a, b float64) bool { return math.Abs(a-b) <= 1e-8 }
 		if !near(s.Low/1e3, i.Low) || !near(s.High/1e3, i.High) || !near(m.Low, -i.High) || !near(m.High, -i.Low) {
 			t.Errorf("%v: %v, scaled %v, turned round %v", units, i, s, m)
@@ -95,25 +95,26 @@ func TestTiltedScoreProperties(t *testing.T) {
 }
 
 func TestTiltedScoreRefuses(t *testing.T) {
-	f := func(units []Unit, reach, level float64) {
+	f := func(units []Unit, reach, z float64) {
 		t.Helper()
-		if i, ok := TiltedScore(units, reach, level); ok {
-			t.Errorf("%v within %v at %v: %v", units, reach, level, i)
+		if i, ok := TiltedScore(units, reach, z); ok {
+			t.Errorf("%v within %v by %v standard errors: %v", units, reach, z, i)
 		}
 	}
-	f(nil, 1, .95)
-	f(means(1), 1, .95)
-	f(means(0, 0, 0), 0, .95)
-	f(means(0, math.NaN()), 1, .95)
-	f(means(0, math.Inf(1)), 1, .95)
-	f(means(math.MaxFloat64, math.MaxFloat64), 1, .95)
-	f([]Unit{{1, 1}, {1, 0}}, 1, .95)
-	f([]Unit{{1, 1}, {1, -1}}, 1, .95)
-	f([]Unit{{1, 1}, {1, math.NaN()}}, 1, .95)
-	f(means(1, 2), math.NaN(), .95)
-	f(means(1, 2), -1, .95)
+	f(nil, 1, 2)
+	f(means(1), 1, 2)
+	f(means(0, 0, 0), 0, 2)
+	f(means(0, math.NaN()), 1, 2)
+	f(means(0, math.Inf(1)), 1, 2)
+	f(means(math.MaxFloat64, math.MaxFloat64), 1, 2)
+	f([]Unit{{1, 1}, {1, 0}}, 1, 2)
+	f([]Unit{{1, 1}, {1, -1}}, 1, 2)
+	f([]Unit{{1, 1}, {1, math.NaN()}}, 1, 2)
+	f(means(1, 2), math.NaN(), 2)
+	f(means(1, 2), -1, 2)
 	f(means(1, 2), 1, 0)
-	f(means(1, 2), 1, 1)
+	f(means(1, 2), 1, -1)
+	f(means(1, 2), 1, math.Inf(1))
 	f(means(1, 2), 1, math.NaN())
 }
 
@@ -130,10 +131,10 @@ func TestTiltedScoreCovers(t *testing.T) {
 			for i := range units {
 				units[i].Y = draw(r)
 			}
-			if i, ok := TiltedScore(units, reach, .95); ok && i.Low <= truth && truth <= i.High {
+			if i, ok := TiltedScore(units, reach, NormalQuantile(.95)); ok && i.Low <= truth && truth <= i.High {
 				covers++
 			}
-			if i, ok := TiltedScore(units, reach, .90); ok && i.Low <= truth {
+			if i, ok := TiltedScore(units, reach, NormalQuantile(.90)); ok && i.Low <= truth {
 				bound++
 			}
 		}

@@ -2,11 +2,8 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -111,32 +108,6 @@ func ExportPages(ctx context.Context, list func(context.Context, Query) (Page, e
 	}
 	if err := out.Close(); err != nil {
 		return n, fmt.Errorf("export: %w", err)
-	}
-	return n, nil
-}
-
-// ExportFile exports into a file that is there whole or not at all.
-func ExportFile(ctx context.Context, s Store, q Query, path string) (n int64, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part-*")
-	if err != nil {
-		return 0, fmt.Errorf("export: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-		}
-	}()
-	if n, err = s.Export(ctx, q, f); err != nil {
-		return 0, err
-	}
-	if err := f.Sync(); err != nil {
-		return 0, fmt.Errorf("export: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return 0, fmt.Errorf("export: %w", err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return 0, fmt.Errorf("export: %w", err)
 	}
 	return n, nil
 }

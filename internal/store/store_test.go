@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
@@ -146,40 +143,6 @@ func TestTail(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-// exporting is a store that exports a text, or fails after half of it.
-type exporting struct {
-	Store
-	err error
-}
-
-func (e exporting) Export(_ context.Context, _ Query, w io.Writer) (int64, error) {
-	_, _ = io.WriteString(w, "half")
-	return 1, e.err
-}
-
-func TestExportFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "out.parquet")
-	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f := func(want string, cause error) {
-		t.Helper()
-		if _, err := ExportFile(t.Context(), exporting{err: cause}, Query{}, path); !errors.Is(err, cause) {
-			t.Errorf("%v, want %v", err, cause)
-		}
-		got, err := os.ReadFile(path)
-		if err != nil || string(got) != want {
-			t.Errorf("%q, %v; want %q", got, err, want)
-		}
-		if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-			t.Errorf("%d files are left", len(entries))
-		}
-	}
-	f("old", errors.New("disk full"))
-	f("half", nil)
 }
 
 // TestExportPages asks for more than one page and row group.

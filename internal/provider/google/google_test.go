@@ -40,7 +40,11 @@ func provide(t testing.TB, id string, settings map[string]any, server string) *P
 	if server != "" {
 		m["apiBaseUrl"] = server
 	}
-	p, err := FromConfig(config.Provider{ID: id, Config: config.Object{Map: m}}, wire.Env{Lookup: lookup, Prices: provider.BuiltinPrices()})
+	prices, err := provider.LoadPrices("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := FromConfig(config.Provider{ID: id, Config: config.Object{Map: m}}, wire.Env{Lookup: lookup, Prices: prices})
 	if err != nil {
 		t.Fatal(err)
 	}

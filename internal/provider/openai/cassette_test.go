@@ -37,7 +37,11 @@ func provide(t testing.TB, id string, settings map[string]any, server string) *P
 	if server != "" {
 		m["apiBaseUrl"] = server
 	}
-	p, err := FromConfig(config.Provider{ID: id, Config: config.Object{Map: m}}, Env{Lookup: testEnv, Prices: provider.BuiltinPrices()})
+	prices, err := provider.LoadPrices("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := FromConfig(config.Provider{ID: id, Config: config.Object{Map: m}}, Env{Lookup: testEnv, Prices: prices})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,20 +96,6 @@ func NewSecrets(exclude []string) (*Secrets, error) {
 	return &s, nil
 }
 
-// Rules returns the ids of all rules, sorted.
-func Rules() ([]string, error) {
-	all, err := builtinSecrets()
-	if err != nil {
-		return nil, err
-	}
-	ids := make([]string, len(all.rules))
-	for i, r := range all.rules {
-		ids[i] = r.id
-	}
-	slices.Sort(ids)
-	return ids, nil
-}
-
 // builtinSecrets reads gitleaks' own rules. Its engine is made for repositories of files and takes
 // a hundred times as long on a short text, so only the rules are used.
 var builtinSecrets = sync.OnceValues(func() (*Secrets, error) {
