@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/report"
 )
 
 // exitOthers is for commands whose help says nothing of their own about exit codes.
@@ -66,32 +67,17 @@ func writeHelp(w io.Writer, cmd *cobra.Command) error {
 
 // prose wraps paragraphs to a number of columns. Lines that are indented stay as they are.
 func prose(s string, columns int) string {
-	var b strings.Builder
-	at := 0
-	for line := range strings.SplitSeq(s, "\n") {
-		if line == "" || line[0] == ' ' {
-			if at > 0 {
-				b.WriteByte('\n')
-			}
-			b.WriteString(line + "\n")
-			at = 0
+	var lines []string
+	paragraph := ""
+	for line := range strings.SplitSeq(s+"\n", "\n") {
+		if line != "" && line[0] != ' ' {
+			paragraph += " " + line
 			continue
 		}
-		for word := range strings.FieldsSeq(line) {
-			n := len([]rune(word))
-			switch {
-			case at > 0 && at+1+n > columns:
-				b.WriteByte('\n')
-				at = 0
-			case at > 0:
-				b.WriteByte(' ')
-				at++
-			}
-			b.WriteString(word)
-			at += n
-		}
+		lines = append(append(lines, report.Wrap(paragraph, columns)...), line)
+		paragraph = ""
 	}
-	return strings.TrimRight(b.String(), "\n")
+	return strings.TrimRight(strings.Join(lines, "\n"), "\n")
 }
 
 // subcommandsOnly refuses words that are no command.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/telltale-llm/telltale/internal/audit"
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 )
 
@@ -135,10 +136,7 @@ func knownAs(j *audit.Judge, byName bool, file config.Named) (string, error) {
 // knownBySignature refuses metrics whose recipe no audit has.
 func (s *session) knownBySignature(want *config.JudgeAudit, judged map[string][]string, known map[string]bool) error {
 	for _, name := range slices.Sorted(maps.Keys(judged)) {
-		signature := judged[name][0]
-		if len(judged[name]) > 1 { // as a run has it
-			signature = "mixed:" + record.HashBytes([]byte(strings.Join(judged[name], "\n")))
-		}
+		signature := metric.Signature(judged[name]) // as a run has it
 		if !known[signature] {
 			return &config.Error{Pos: want.Files[0].Pos, Problem: fmt.Sprintf("no audit of the judge of metric %s, whose signature is %s: the audits are of %s", name, signature, strings.Join(slices.Sorted(maps.Keys(known)), ", ")),
 				Hint: "audit the judge anew, as it is now; a model, prompt or rubric that differs makes another judge"}

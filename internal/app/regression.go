@@ -12,6 +12,7 @@ import (
 	"github.com/telltale-llm/telltale/internal/compare"
 	"github.com/telltale-llm/telltale/internal/config"
 	"github.com/telltale-llm/telltale/internal/gate"
+	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 	"github.com/telltale-llm/telltale/internal/scorer"
 )
@@ -172,10 +173,7 @@ func (s *session) outline(base *record.Run) *record.Run {
 	}
 	builtin := record.BuiltinUnits()
 	for name, recipes := range s.check.signatureMap() {
-		signature := recipes[0]
-		if len(recipes) > 1 {
-			signature = "mixed:" + record.HashBytes([]byte(strings.Join(recipes, "\n")))
-		}
+		signature := metric.Signature(recipes)
 		if _, taken := builtin[name]; taken {
 			name = record.MetricAssert + name
 		}

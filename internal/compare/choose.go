@@ -7,11 +7,9 @@ import (
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/config"
+	"github.com/telltale-llm/telltale/internal/metric"
 	"github.com/telltale-llm/telltale/internal/record"
 )
-
-// mixed begins the signature of a metric whose cases are judged by several recipes.
-const mixed = "mixed:"
 
 // Kinds of metrics as a run publishes them; a derived one is computed from others.
 const (
@@ -58,7 +56,7 @@ func chooseMetrics(base, head *Side, asked []string) (names, warnings []string, 
 			warnings = append(warnings, fmt.Sprintf("metric %q is only in the %s and is not compared", name, only))
 		case mb.Signature == mh.Signature:
 			names = append(names, name)
-		case b.Dataset.Hash != h.Dataset.Hash && (strings.HasPrefix(mb.Signature, mixed) || strings.HasPrefix(mh.Signature, mixed)):
+		case b.Dataset.Hash != h.Dataset.Hash && (metric.Mixed(mb.Signature) || metric.Mixed(mh.Signature)):
 			warnings = append(warnings, fmt.Sprintf("the cases of metric %q are judged by several recipes, and these changed with the dataset; paired cases are taken to be judged alike", name))
 			names = append(names, name)
 		default:
@@ -113,7 +111,7 @@ func sameScorers(b, h *record.Run, names []string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Scorers)) {
 		x, y := b.Scorers[name], h.Scorers[name]
-		if _, both := h.Scorers[name]; !both || x == y || b.Dataset.Hash != h.Dataset.Hash && (strings.HasPrefix(x, mixed) || strings.HasPrefix(y, mixed)) {
+		if _, both := h.Scorers[name]; !both || x == y || b.Dataset.Hash != h.Dataset.Hash && (metric.Mixed(x) || metric.Mixed(y)) {
 			continue
 		}
 		return &config.Error{

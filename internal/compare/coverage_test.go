@@ -14,7 +14,7 @@ import (
 // BCa bootstrap (Student's t below 20 clusters, as is usual).
 func TestLongIntervals(t *testing.T) {
 	if os.Getenv("TELLTALE_LONG") == "" {
-		t.Skip("takes a minute: set TELLTALE_LONG=1")
+		t.Skip("simulates for some seconds: set TELLTALE_LONG=1, or run make test-long")
 	}
 	f := func(name string, n int, truth, reach, mostMissed float64, draw func(*rand.Rand) stats.Unit) {
 		t.Helper()

@@ -11,7 +11,7 @@ package metric
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/telltale-llm/telltale/internal/record"
@@ -383,23 +383,27 @@ func (a *Aggregator) signature(key string, owners []int) string {
 			sigs = append(sigs, a.opts.Signatures[name]...)
 		}
 	}
-	set := map[string]bool{}
-	for _, s := range sigs {
-		set[s] = true
-	}
-	sorted := make([]string, 0, len(set))
-	for s := range set {
-		sorted = append(sorted, s)
-	}
-	sort.Strings(sorted)
+	return Signature(sigs)
+}
+
+// mixed begins the signature of a metric whose cases are judged by several recipes.
+const mixed = "mixed:"
+
+// Signature is that of a metric whose samples were judged by these recipes, in any order and named any number of times: the only
+// recipe, a hash of several, or empty.
+func Signature(recipes []string) string {
+	sorted := slices.Compact(slices.Sorted(slices.Values(recipes)))
 	switch len(sorted) {
 	case 0:
 		return ""
 	case 1:
 		return sorted[0]
 	}
-	return "mixed:" + record.HashBytes([]byte(strings.Join(sorted, "\n")))
+	return mixed + record.HashBytes([]byte(strings.Join(sorted, "\n")))
 }
+
+// Mixed says whether a signature stands for several recipes.
+func Mixed(signature string) bool { return strings.HasPrefix(signature, mixed) }
 
 // number returns p's value when it is a finite number.
 func number(p *float64) (float64, bool) {

@@ -65,7 +65,7 @@ func TestBuiltinOnHeldOutTweets(t *testing.T) {
 }
 
 // The same data must give the same bytes, and those must be the ones that are committed.
-func TestTrainingIsDeterministic(t *testing.T) {
+func TestLongTrainingIsDeterministic(t *testing.T) {
 	dir := corpora(t)
 	if os.Getenv("TELLTALE_LONG") == "" {
 		t.Skip("TELLTALE_LONG is not set: training takes ten seconds")
